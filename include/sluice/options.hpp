@@ -1,0 +1,86 @@
+// Options are plain structs with defaults; every number has its unit in its name.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace sluice {
+
+/// Limits of the shared layout; see docs/shm_format.md.
+inline constexpr std::uint32_t kMaxLanes = 4;
+inline constexpr std::uint32_t kMaxPools = 8;
+inline constexpr std::uint32_t kMaxReaders = 1024;
+inline constexpr std::uint32_t kMaxDepth = 65'536;
+inline constexpr std::uint32_t kMaxSlots = 1u << 20;
+inline constexpr std::uint64_t kMaxSlotBytes = std::uint64_t{256} << 20;
+
+/// The lane of a message. Lane 0 is taken first; every lane has its own capacity, so that a flood in
+/// one never displaces another.
+enum class Priority : std::uint8_t { critical = 0, high = 1, normal = 2, low = 3 };
+
+/// What a subscription sees of a stream, and what happens when it is too slow.
+enum class DeliveryMode : std::uint8_t {
+  latest = 1,    ///< Always the newest entry; skips, and counts what it skipped.
+  next = 2,      ///< Every entry in order; jumps to the oldest still there, and counts what it lost.
+  reliable = 3,  ///< Every entry until it acknowledges; the publisher's OnFull decides.
+};
+
+/// What a publisher does when a reliable reader has not acknowledged the oldest entry and its place
+/// is needed.
+enum class OnFull : std::uint8_t {
+  wait,   ///< Block in `loan` for up to `full_timeout_ns`, then `Outcome::full`.
+  fail,   ///< `Outcome::full` at once.
+  evict,  ///< Evict the reader that is behind.
+};
+
+/// Backing of the payload memory.
+enum class HugePages : std::uint8_t {
+  none,         ///< The system's ordinary pages.
+  transparent,  ///< Ask for transparent huge pages; has an effect where shmem_enabled allows it.
+  hugetlb,      ///< MFD_HUGETLB from the reserved huge page pool; creation fails when there are too few.
+};
+
+/// One class of equally sized payload slots.
+struct PoolOptions {
+  std::uint64_t slot_bytes = 0;  ///< Largest payload of this pool, 1 to kMaxSlotBytes.
+  /// Number of slots; 0: as many as can ever be in use at once (depths + max_loans + max_held).
+  std::uint32_t slot_count = 0;
+};
+
+/// One priority lane: a ring of its own.
+struct LaneOptions {
+  std::uint32_t depth = 64;   ///< Entries that may wait in the lane, 1 to kMaxDepth.
+  std::uint32_t history = 0;  ///< Newest entries kept for late joiners, at most `depth`.
+};
+
+/// A stream: what one publisher writes.
+struct StreamOptions {
+  std::string label;                 ///< For people and tools; at most 63 bytes.
+  std::vector<LaneOptions> lanes{{}};  ///< One to four; lanes[0] is Priority::critical's.
+  std::vector<PoolOptions> pools;    ///< One to eight, any order; loans take the smallest that fits.
+  std::uint32_t max_loans = 2;       ///< Loans outstanding at the same time.
+  std::uint32_t max_held = 16;       ///< Sum over all readers of samples held at the same time.
+  std::uint32_t max_readers = 64;    ///< Subscriptions at the same time, at most kMaxReaders.
+  std::uint32_t max_references = 0;  ///< Frames that one message can hold by `attach`, at most 16.
+  OnFull on_full = OnFull::wait;
+  std::uint64_t full_timeout_ns = 1'000'000'000;
+  std::uint64_t type_hash = 0;     ///< Identity of the payload type; 0: untyped.
+  bool commit_at_creation = false;  ///< Commit all memory now instead of each slot at its first use.
+  bool prefault = false;            ///< Commit now and map every page now as well.
+  bool stamp_publish_time = true;   ///< Read the clock at every publish (20 to 40 ns).
+  HugePages huge_pages = HugePages::none;
+};
+
+/// One subscription to one stream.
+struct SubscriptionOptions {
+  DeliveryMode mode = DeliveryMode::next;
+  std::uint32_t max_held = 4;  ///< Samples that may be held at the same time.
+  std::uint32_t history = 0;   ///< Entries from before the attachment wanted, if still there.
+  /// Longest busy wait before sleeping. Spinning adapts itself: where it does not pay it stops.
+  std::uint64_t spin_ns = 20'000;
+  std::uint64_t type_hash = 0;  ///< 0 accepts every type; otherwise it must equal the stream's.
+};
+
+}  // namespace sluice
