@@ -14,5 +14,5 @@
 #if defined(SLUICE_STATIC)
 #define SLUICE_EXPORT
 #else
-#define SLUICE_EXPORT [[gnu::visibility("default")]]
+#define SLUICE_EXPORT __attribute__((visibility("default")))
 #endif

@@ -1,0 +1,12 @@
+# Every third-party package, all from Debian 12 (`tools/setup.sh` installs them). GoogleTest is looked for
+# in tests/, Google Benchmark and the peers of the benchmarks in tests/bench/.
+
+find_package(Threads REQUIRED)
+find_package(Boost 1.74 REQUIRED) # headers only: Boost.Interprocess
+
+if(SLUICE_BUILD_TOOLS)
+  find_package(CLI11 2.1 REQUIRED)
+endif()
+if(SLUICE_BUILD_TOOLS OR SLUICE_BUILD_TESTS OR SLUICE_BUILD_BENCHMARKS)
+  find_package(nlohmann_json 3.11 REQUIRED)
+endif()

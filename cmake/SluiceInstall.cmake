@@ -1,0 +1,37 @@
+# What `cmake --install` puts where, in three components:
+#   runtime      the shared libraries (for a package like libsluice0)
+#   development  headers, link names, CMake package, pkg-config (libsluice-dev)
+#   tools        the program `sluice`
+include(CMakePackageConfigHelpers)
+
+set(cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/sluice)
+
+install(
+  TARGETS sluice
+  EXPORT sluiceTargets
+  LIBRARY COMPONENT runtime NAMELINK_COMPONENT development
+  ARCHIVE COMPONENT development
+  FILE_SET HEADERS COMPONENT development)
+install(EXPORT sluiceTargets NAMESPACE sluice:: DESTINATION ${cmake_dir} COMPONENT development)
+
+configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/sluiceConfig.cmake.in sluiceConfig.cmake
+                              INSTALL_DESTINATION ${cmake_dir} NO_SET_AND_CHECK_MACRO)
+# Before 1.0 a minor version may change the interface.
+write_basic_package_version_file(sluiceConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/sluiceConfig.cmake ${PROJECT_BINARY_DIR}/sluiceConfigVersion.cmake
+        DESTINATION ${cmake_dir} COMPONENT development)
+
+# sluice.pc finds its prefix from where it lies, so that an installed tree can be moved.
+file(RELATIVE_PATH pc_prefix /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+if(SLUICE_SHARED)
+  set(pc_cflags "")
+else()
+  set(pc_cflags " -DSLUICE_STATIC")
+endif()
+configure_file(${CMAKE_CURRENT_LIST_DIR}/sluice.pc.in sluice.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/sluice.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig
+        COMPONENT development)
+
+if(TARGET sluice_tool)
+  install(TARGETS sluice_tool RUNTIME COMPONENT tools)
+endif()

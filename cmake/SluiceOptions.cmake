@@ -1,0 +1,46 @@
+# What a build contains is said here and nowhere else. Nothing switches itself on or off because of what
+# happens to be installed: an option that is on and lacks its packages is an error.
+
+option(SLUICE_SHARED "Build libsluice and libsluice_pipeline as shared libraries" ON)
+option(SLUICE_BUILD_TOOLS "Build the program `sluice`" ON)
+option(SLUICE_BUILD_EXAMPLES "Build examples/" OFF)
+option(SLUICE_BUILD_TESTS "Build the suites named in SLUICE_TEST_SUITES" OFF)
+option(SLUICE_BUILD_FUZZERS "Build the libFuzzer targets; needs clang and SLUICE_BUILD_TESTS" OFF)
+option(SLUICE_BUILD_BENCHMARKS "Build tests/bench/" OFF)
+option(SLUICE_KILL_POINTS "Build a second copy of shm/ that can be killed at named points, for the \
+process tests; the libraries never contain them" OFF)
+
+set(SLUICE_TEST_SUITES unit conformance stress process lint consumer model CACHE STRING
+    "Folders of tests/ to build and run")
+set(SLUICE_TEST_PREFIX "" CACHE STRING
+    "Put before the name of each test, so that several build folders can report in one ctest run")
+
+if(SLUICE_KILL_POINTS AND NOT SLUICE_BUILD_TESTS)
+  message(FATAL_ERROR "SLUICE_KILL_POINTS serves the tests only: switch SLUICE_BUILD_TESTS on too.")
+endif()
+if(SLUICE_BUILD_FUZZERS AND NOT SLUICE_BUILD_TESTS)
+  message(FATAL_ERROR "SLUICE_BUILD_FUZZERS needs SLUICE_BUILD_TESTS.")
+endif()
+if(SLUICE_BUILD_FUZZERS AND NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  message(FATAL_ERROR "SLUICE_BUILD_FUZZERS needs clang (libFuzzer); use `cmake --preset fuzz`.")
+endif()
+
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  message(FATAL_ERROR "Say -DCMAKE_BUILD_TYPE=… or use a preset: `cmake --list-presets`.")
+endif()
+
+if(SLUICE_SHARED)
+  set(SLUICE_LIBRARY_KIND SHARED)
+else()
+  set(SLUICE_LIBRARY_KIND STATIC)
+endif()
+
+# For all of our own targets. -Werror stands in the presets only: a newer compiler's new warning must
+# not keep anybody from building a release.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_CXX_VISIBILITY_PRESET hidden)
+set(CMAKE_VISIBILITY_INLINES_HIDDEN ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON) # one set of objects serves the shared and the static library
+add_compile_options(-Wall -Wextra -Wshadow -Wconversion)

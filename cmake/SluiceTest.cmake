@@ -1,0 +1,96 @@
+# sluice_test(): one GoogleTest program. sluice_fuzzer(): one libFuzzer target.
+#
+# Both take part in the target `sluice_tests`, so that a sanitizer build can make the tests and nothing
+# else, and both put SLUICE_TEST_PREFIX before their names.
+include(GoogleTest)
+
+add_custom_target(sluice_tests)
+
+# sluice_test(<name> SOURCES <file>… LABELS <label>…
+#             [LIBRARIES <target>…]  beside GoogleTest and Sluice's internals
+#             [TIMEOUT <seconds>]    default 60; 3600 for what is labelled long
+#             [KILL_POINTS]          link the copy of shm/ with kill points; no such test without
+#                                    SLUICE_KILL_POINTS
+#             [OWN_MAIN])            the sources bring main(), for programs that start themselves again
+#
+# Labels: unit, conformance, stress, process say which suite; long keeps a test out of the ordinary run
+# (tools/test.sh --long). The first label stands in the test's name.
+#
+# A unit or conformance program becomes one ctest entry per test case. The others fork, fill the machine
+# and share what they set up: one entry per program, and no other test beside it.
+function(sluice_test name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "KILL_POINTS;OWN_MAIN" "TIMEOUT" "SOURCES;LABELS;LIBRARIES")
+  if(arg_UNPARSED_ARGUMENTS OR NOT arg_SOURCES OR NOT arg_LABELS)
+    message(FATAL_ERROR "sluice_test(${name}): SOURCES and LABELS, not '${arg_UNPARSED_ARGUMENTS}'")
+  endif()
+  if(arg_KILL_POINTS AND NOT SLUICE_KILL_POINTS)
+    return()
+  endif()
+
+  add_executable(${name} ${arg_SOURCES})
+  if(arg_KILL_POINTS)
+    target_link_libraries(${name} PRIVATE sluice_internal_killpoints)
+  else()
+    target_link_libraries(${name} PRIVATE sluice_internal)
+  endif()
+  if(arg_OWN_MAIN)
+    target_link_libraries(${name} PRIVATE GTest::gtest)
+  else()
+    target_link_libraries(${name} PRIVATE GTest::gtest_main)
+  endif()
+  target_link_libraries(${name} PRIVATE ${arg_LIBRARIES})
+  add_dependencies(sluice_tests ${name})
+
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 60)
+    if("long" IN_LIST arg_LABELS)
+      set(arg_TIMEOUT 3600)
+    endif()
+  endif()
+  list(GET arg_LABELS 0 suite)
+  if(suite MATCHES "^(unit|conformance)$")
+    # PRE_TEST: a build does not run what it has built, which a cross build may not even be able to.
+    gtest_discover_tests(
+      ${name}
+      TEST_PREFIX "${SLUICE_TEST_PREFIX}${suite}."
+      DISCOVERY_MODE PRE_TEST
+      DISCOVERY_TIMEOUT 60
+      PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT})
+  else()
+    set(test ${SLUICE_TEST_PREFIX}${suite}.${name})
+    add_test(NAME ${test} COMMAND ${name})
+    set_tests_properties(${test} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT} RUN_SERIAL ON)
+  endif()
+endfunction()
+
+# sluice_fuzzer(<name> SOURCES <file>… [CORPUS <folder>])
+#
+# Two tests, fuzz.<name> for 15 seconds and fuzz.<name>.long for 10 minutes. What libFuzzer finds new goes
+# into the build folder; CORPUS is only read.
+function(sluice_fuzzer name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "CORPUS" "SOURCES")
+  if(arg_UNPARSED_ARGUMENTS OR NOT arg_SOURCES)
+    message(FATAL_ERROR "sluice_fuzzer(${name}): SOURCES, not '${arg_UNPARSED_ARGUMENTS}'")
+  endif()
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE sluice_internal)
+  target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  add_dependencies(sluice_tests ${name})
+
+  set(found ${CMAKE_CURRENT_BINARY_DIR}/${name}.found)
+  file(MAKE_DIRECTORY ${found})
+  if(arg_CORPUS)
+    cmake_path(ABSOLUTE_PATH arg_CORPUS BASE_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
+  endif()
+  foreach(run "15;" "600;.long")
+    list(POP_FRONT run seconds)
+    set(test ${SLUICE_TEST_PREFIX}fuzz.${name}${run})
+    add_test(NAME ${test} COMMAND ${name} -max_total_time=${seconds} -timeout=5 -rss_limit_mb=2048
+                                  -print_final_stats=1 -artifact_prefix=${found}- ${found} ${arg_CORPUS})
+    math(EXPR timeout "${seconds} * 2 + 60")
+    set_tests_properties(${test} PROPERTIES LABELS "fuzz" TIMEOUT ${timeout})
+    if(run)
+      set_tests_properties(${test} PROPERTIES LABELS "fuzz;long")
+    endif()
+  endforeach()
+endfunction()

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Installs what a purpose needs, with apt-get, and only what is missing.
+#
+#   tools/setup.sh <purpose>…      see `packages_for` below, or `tools/setup.sh --list`
+#
+# Made for Debian 12; runs as root, or with sudo. The second time it only looks, and prints nothing.
+set -euo pipefail
+
+purposes="core demo test model fuzz bench tidy cross"
+
+packages_for() {
+  case $1 in
+    core) echo g++ cmake ninja-build libboost-dev libcli11-dev nlohmann-json3-dev ;;
+    demo) packages_for core ;;
+    test) echo "$(packages_for core) libgtest-dev pkg-config python3" ;;
+    model) echo spin gcc libc6-dev ;;
+    fuzz) echo "$(packages_for test) clang-14 libclang-rt-14-dev" ;;
+    bench) echo "$(packages_for core) libbenchmark-dev libiceoryx-posh-dev libiceoryx-hoofs-dev libacl1-dev libzmq3-dev" ;;
+    tidy) echo "$(packages_for core) clang-tidy-14 clang-format-14" ;;
+    cross) echo g++-aarch64-linux-gnu g++-arm-linux-gnueabihf qemu-user-static mmdebstrap cmake ninja-build ;;
+    *) return 1 ;;
+  esac
+}
+
+fail() {
+  echo "setup: $*" >&2
+  exit 1
+}
+
+if [[ ${1-} == --list ]]; then
+  for purpose in $purposes; do
+    echo "$purpose: $(packages_for "$purpose")"
+  done
+  exit 0
+fi
+[[ $# -gt 0 ]] || fail "name one or more of: $purposes"
+
+wanted=()
+for purpose in "$@"; do
+  packages=$(packages_for "$purpose") || fail "no purpose '$purpose'; there are: $purposes"
+  read -ra packages <<<"$packages"
+  wanted+=("${packages[@]}")
+done
+if ! command -v apt-get >/dev/null; then
+  fail "no apt-get here. These Debian 12 packages, or what corresponds to them, are needed: ${wanted[*]}"
+fi
+
+missing=()
+for package in $(printf '%s\n' "${wanted[@]}" | sort -u); do
+  status=$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null || true)
+  # A package of several architectures answers once for each, run together.
+  [[ $status == *installed* && $status != not-installed ]] || missing+=("$package")
+done
+[[ ${#missing[@]} -gt 0 ]] || exit 0
+
+as_root=()
+if [[ $(id -u) -ne 0 ]]; then
+  command -v sudo >/dev/null || fail "run as root, or install sudo. Missing: ${missing[*]}"
+  as_root=(sudo)
+fi
+
+# apt <arguments>: quiet, but everything is shown when it fails.
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+apt() {
+  # Through env, since sudo may drop the variable.
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq \
+    -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 "$@" </dev/null >"$log" 2>&1 ||
+    {
+      cat "$log" >&2
+      fail "apt-get $1 failed; missing: ${missing[*]}"
+    }
+}
+
+echo "setup: installing for $*: ${missing[*]}"
+apt update
+apt install -y --no-install-recommends "${missing[@]}"

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Builds and runs the tests; installs first what they need (tools/setup.sh).
+#
+#   tools/test.sh [--long] [--release] [--asan] [--tsan] [--fuzz] [arguments for ctest]
+#
+# Without a choice all four builds are made: release with every suite, and the suites that the sanitizers
+# and the fuzzers are for. `--tsan`, say, makes just that one. `--long` adds the suites labelled long.
+# All run in one ctest, whose closing lines are the last that is printed; the exit code is ctest's.
+#
+#   tools/test.sh --release -R 'unit.*Pool'
+#
+# SLUICE_JOBS: compilers and tests at the same time; as many as there are processors, unless memory is short.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+builds=()
+ctest_arguments=(-LE '^long$')
+while [[ $# -gt 0 ]]; do
+  case $1 in
+    --long) ctest_arguments=() ;;
+    --release | --asan | --tsan | --fuzz) builds+=("${1#--}") ;;
+    -h | --help)
+      sed -n '2,/^set/ { /^#/ s/^# \{0,1\}//p }' "$0"
+      exit 0
+      ;;
+    *) break ;;
+  esac
+  shift
+done
+[[ ${#builds[@]} -gt 0 ]] || builds=(release asan tsan fuzz)
+
+purposes=(test)
+[[ " ${builds[*]} " != *" release "* ]] || purposes+=(model)
+[[ " ${builds[*]} " != *" fuzz "* ]] || purposes+=(fuzz)
+tools/setup.sh "${purposes[@]}"
+
+# A compiler of a test takes up to a gigabyte.
+memory_gb=$(awk '/^MemAvailable/ { print int($2 / 1048576) }' /proc/meminfo)
+processors=$(nproc)
+jobs=${SLUICE_JOBS:-$((memory_gb < 1 ? 1 : memory_gb < processors ? memory_gb : processors))}
+
+for build in "${builds[@]}"; do
+  echo "== build $build"
+  cmake --preset "$build" >/dev/null
+  cmake --build --preset "$build" --parallel "$jobs"
+done
+
+# One ctest over all of them: a folder whose only content is the list of the build folders.
+mkdir -p build/all
+printf 'subdirs("%s")\n' "${builds[@]/#/$PWD/build/}" >build/all/CTestTestfile.cmake
+echo "== test ${builds[*]}"
+exec ctest --test-dir build/all --no-tests=error --output-on-failure --parallel "$jobs" \
+  "${ctest_arguments[@]}" "$@"
