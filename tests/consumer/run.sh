@@ -23,7 +23,7 @@ done
 libdir=$(dirname "$(find "$folder/prefix" -name pkgconfig -type d)")
 case $way in
   cmake)
-    "$cmake" -S "$folder/project" -B "$folder/out" -DCMAKE_CXX_COMPILER="$compiler" \
+    "$cmake" -S "$folder/project" -B "$folder/out" -G Ninja -DCMAKE_CXX_COMPILER="$compiler" \
       -DCMAKE_PREFIX_PATH="$folder/prefix" >/dev/null
     "$cmake" --build "$folder/out"
     ;;
