@@ -1,0 +1,87 @@
+// A Loan: a slot of the publisher's own memory to write the next message into.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+
+#include "sluice/export.hpp"
+#include "sluice/message.hpp"
+#include "sluice/result.hpp"
+#include "sluice/sample.hpp"
+
+namespace sluice {
+
+namespace shm {
+class Publisher;
+}
+
+/// Writable memory for one message. Move-only; a moved-from or published loan is empty; one that is
+/// destroyed unpublished gives its slot back. Bound to the publisher's thread. May outlive the
+/// publisher, but can then no longer be published.
+class SLUICE_EXPORT Loan {
+ public:
+  Loan() = default;
+  explicit Loan(Outcome why) noexcept : outcome_(why) {}
+  Loan(Loan&& other) noexcept { swap(other); }
+  Loan& operator=(Loan&& other) noexcept {
+    if (this != &other) {
+      give_back();
+      swap(other);
+    }
+    return *this;
+  }
+  ~Loan() {
+    if (publisher_ != nullptr) give_back();
+  }
+
+  explicit operator bool() const noexcept { return publisher_ != nullptr; }
+  /// Why this loan is empty.
+  [[nodiscard]] Outcome outcome() const noexcept { return outcome_; }
+
+  [[nodiscard]] std::byte* data() const noexcept { return data_; }
+  [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+  [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
+  [[nodiscard]] std::span<std::byte> bytes() const noexcept {
+    return {data_, static_cast<std::size_t>(size_)};
+  }
+  /// Changes how many bytes are published; false (and no change) beyond capacity().
+  bool resize(std::uint64_t bytes) noexcept {
+    if (bytes > capacity_) return false;
+    size_ = bytes;
+    return true;
+  }
+
+  /// Holds `sample` for as long as this message exists, so that whoever takes this message can
+  /// resolve the reference to the same bytes. `full` when the stream's max_references are used up
+  /// (the sample is then left as it was), `empty` when either is empty.
+  Outcome attach(Sample&& sample) noexcept;
+
+  /// What is said about the message; set it before publishing.
+  Headers headers;
+
+ private:
+  friend class shm::Publisher;
+  void give_back() noexcept;
+  void swap(Loan& other) noexcept {
+    std::swap(headers, other.headers);
+    std::swap(publisher_, other.publisher_);
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    std::swap(capacity_, other.capacity_);
+    std::swap(slot_, other.slot_);
+    std::swap(lane_, other.lane_);
+    std::swap(outcome_, other.outcome_);
+  }
+
+  shm::Publisher* publisher_ = nullptr;
+  std::byte* data_ = nullptr;
+  std::uint64_t size_ = 0;
+  std::uint64_t capacity_ = 0;
+  std::uint32_t slot_ = 0;
+  std::uint32_t lane_ = 0;
+  Outcome outcome_ = Outcome::empty;
+};
+
+}  // namespace sluice

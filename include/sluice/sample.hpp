@@ -1,0 +1,91 @@
+// A Sample: one message, in place.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+
+#include "sluice/export.hpp"
+#include "sluice/message.hpp"
+#include "sluice/result.hpp"
+
+namespace sluice {
+
+namespace shm {
+class Reader;
+}
+
+/// A message that this process holds: the payload lies read-only in the publisher's memory and is
+/// not overwritten while the sample lives, however long that is. Move-only; a moved-from or
+/// released sample is empty. Taking is bound to the subscriber's thread; a sample may be read,
+/// moved to and released in any thread, and may outlive its subscriber. Releasing neither blocks
+/// nor allocates.
+///
+/// One thing ends the guarantee: when the publisher evicts this subscription (it held more than it
+/// had asked for, or was too slow for `OnFull::evict`) the memory may be used again. Whoever must
+/// know asks intact() after it has read.
+class SLUICE_EXPORT Sample {
+ public:
+  Sample() = default;
+  explicit Sample(Outcome why) noexcept : outcome_(why) {}
+  Sample(Sample&& other) noexcept { swap(other); }
+  Sample& operator=(Sample&& other) noexcept {
+    if (this != &other) {
+      release();
+      swap(other);
+    }
+    return *this;
+  }
+  ~Sample() {
+    if (reader_ != nullptr) release();
+  }
+
+  explicit operator bool() const noexcept { return reader_ != nullptr; }
+  /// Why this sample is empty.
+  [[nodiscard]] Outcome outcome() const noexcept { return outcome_; }
+
+  [[nodiscard]] const std::byte* data() const noexcept { return data_; }
+  [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+  [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
+    return {data_, static_cast<std::size_t>(size_)};
+  }
+  [[nodiscard]] const MessageInfo& info() const noexcept { return info_; }
+
+  /// The name of this message, valid inside other messages.
+  [[nodiscard]] Reference reference() const noexcept;
+  /// How many messages this one holds by Loan::attach, and their names.
+  [[nodiscard]] std::uint32_t reference_count() const noexcept;
+  [[nodiscard]] Reference reference_at(std::uint32_t index) const noexcept;
+
+  /// Whether the payload has certainly not been overwritten up to now.
+  [[nodiscard]] bool intact() const noexcept;
+
+  void release() noexcept;
+
+ private:
+  friend class shm::Reader;
+  void swap(Sample& other) noexcept {
+    std::swap(reader_, other.reader_);
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    std::swap(slot_, other.slot_);
+    std::swap(outcome_, other.outcome_);
+    std::swap(resolved_, other.resolved_);
+    std::swap(has_references_, other.has_references_);
+    std::swap(timed_from_ns_, other.timed_from_ns_);
+    std::swap(info_, other.info_);
+  }
+
+  shm::Reader* reader_ = nullptr;
+  const std::byte* data_ = nullptr;
+  std::uint64_t size_ = 0;
+  std::uint32_t slot_ = 0;
+  Outcome outcome_ = Outcome::empty;
+  bool resolved_ = false;
+  bool has_references_ = false;
+  std::uint64_t timed_from_ns_ = 0;  // when taken, if this one is measured
+  MessageInfo info_;
+};
+
+}  // namespace sluice

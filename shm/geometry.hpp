@@ -1,0 +1,73 @@
+// Geometry: the private, validated description of a stream's memory.
+//
+// A publisher plans one from its options; a reader copies one out of a foreign control segment and
+// validates it before anything in that segment is used. From then on nobody looks at the shared
+// header again. A value type.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+
+#include "shm/layout.hpp"
+#include "shm/memory.hpp"
+#include "sluice/options.hpp"
+#include "sluice/result.hpp"
+
+namespace sluice::shm {
+
+struct LaneGeometry {
+  std::uint64_t ring_offset = 0;
+  std::uint32_t depth = 0;
+  std::uint32_t ring_entries = 0;
+  std::uint32_t history = 0;
+};
+
+struct PoolGeometry {
+  std::uint64_t pool_bytes = 0;
+  std::uint64_t slot_bytes = 0;
+  std::uint32_t first_slot = 0;
+  std::uint32_t slot_count = 0;
+};
+
+struct Geometry {
+  std::uint64_t stream_id = 0;
+  std::uint64_t control_bytes = 0;
+  std::uint64_t type_hash = 0;
+  std::uint64_t slots_offset = 0;
+  std::uint32_t lane_count = 0;
+  std::uint32_t pool_count = 0;
+  std::uint32_t slot_limit = 0;
+  std::uint32_t max_readers = 0;
+  std::uint32_t max_references = 0;
+  std::uint32_t trailer = 0;
+  bool stamped = false;
+  std::array<LaneGeometry, kMaxLanes> lanes{};
+  std::array<PoolGeometry, kMaxPools> pools{};
+  std::string label;
+
+  /// Payload bytes that a slot of this pool can carry.
+  [[nodiscard]] std::uint64_t capacity(std::uint32_t pool) const noexcept {
+    return pools[pool].slot_bytes - trailer;
+  }
+  /// The pool that `slot` lies in; `slot` must be below slot_limit.
+  [[nodiscard]] std::uint32_t pool_of(std::uint32_t slot) const noexcept {
+    std::uint32_t pool = 0;
+    while (pool + 1 < pool_count && slot >= pools[pool + 1].first_slot) ++pool;
+    return pool;
+  }
+};
+
+/// From this size on slots start on a page of their own and readers are looked at on every loan.
+inline constexpr std::uint64_t kLargeSlotBytes = 64 * 1024;
+
+/// Lays a stream out. Errors name the option that cannot be met.
+Result<Geometry> plan(const StreamOptions& options);
+
+/// Writes the header of a new control segment.
+void write_header(const Geometry& geometry, std::byte* control);
+
+/// Reads and validates the header of a control segment that somebody else wrote.
+Result<Geometry> verify(const View& control);
+
+}  // namespace sluice::shm

@@ -1,0 +1,253 @@
+// loan: finding a place in a lane's ring and a slot for the payload.
+//
+// A place is reserved first, so that publishing can no longer fail: live entries + outstanding loans
+// never exceed the lane's depth. Room comes from three sources, tried in this order: what every
+// reader has passed (costs nobody anything), what only best-effort readers have not passed (they
+// count it as lost), and, where a reliable reader is behind, what OnFull says.
+//
+// A slot comes from the smallest pool that fits, or the next larger one. Slots are never short when
+// the pools have the planned size, since each slot is free, loaned (at most max_loans), live (at
+// most the depths) or held (at most max_held); a smaller slot_count makes no_slot possible, and an
+// entry of the same or a lower lane is then retired early.
+#include <algorithm>
+
+#include "shm/clock.hpp"
+#include "shm/futex.hpp"
+#include "shm/histogram.hpp"
+#include "shm/kill_point.hpp"
+#include "shm/publisher.hpp"
+
+namespace sluice::shm {
+namespace {
+
+constexpr std::uint64_t kRoomSpinNs = 20'000;
+constexpr std::uint64_t kRoomSliceNs = 10'000'000;  // how soon a dead reader is noticed
+constexpr int kPausesPerLook = 16;  // each look takes the reader's line from it
+
+}  // namespace
+
+Loan Publisher::loan(std::uint64_t size, Priority priority) noexcept {
+  if (ended_) return Loan{Outcome::ended};
+  std::uint32_t pool = 0;
+  while (pool < geometry_.pool_count && geometry_.capacity(pool) < size) ++pool;
+  if (pool == geometry_.pool_count) return Loan{Outcome::too_large};
+  if (loans_ == max_loans_) return Loan{Outcome::no_loan};
+
+  const auto lane_index =
+      std::min(static_cast<std::uint32_t>(priority), geometry_.lane_count - 1);
+  Lane& lane = lanes_[lane_index];
+  // A cold large slot costs far more than looking; held samples must not stay held for long.
+  if (geometry_.pools[pool].slot_bytes >= kLargeSlotBytes || live_references_ != 0) look();
+  SLUICE_KILL_POINT("loan.begin");
+  if (const Outcome room = reserve(lane); room != Outcome::ok) return Loan{room};
+  Outcome why = Outcome::ok;
+  const std::uint32_t slot = find_slot(pool, lane_index, why);
+  if (slot == kNoSlot) {
+    if (why != Outcome::full) add_relaxed(counters_->no_slot, 1);
+    return Loan{why};
+  }
+  SLUICE_KILL_POINT("loan.slot_taken");
+  ++lane.loans;
+  ++loans_;
+  const std::uint32_t slot_pool = geometry_.pool_of(slot);
+  Loan loan;
+  loan.publisher_ = this;
+  loan.data_ = slots_.address(slot_pool, slot);
+  loan.size_ = size;
+  loan.capacity_ = geometry_.capacity(slot_pool);
+  loan.slot_ = slot;
+  loan.lane_ = lane_index;
+  loan.outcome_ = Outcome::ok;
+  return loan;
+}
+
+Outcome Publisher::reserve(Lane& lane) noexcept {
+  if (lane.has_room()) return Outcome::ok;
+  look();
+  return make_room(lane);
+}
+
+// Needs a recent look.
+Outcome Publisher::make_room(Lane& lane) noexcept {
+  std::uint64_t deadline = 0;
+  while (!lane.has_room()) {
+    if (lane.live() == 0) return Outcome::no_loan;  // every place is reserved by a loan
+    if (lane.tail < lane.passed_reliable) {
+      if (lane.tail >= lane.passed) add_relaxed(counters_->overwritten, 1);
+      retire_batch(lane, 1);
+      continue;
+    }
+    if (on_full_ == OnFull::evict) {
+      if (ReaderRecord* reader = blocking_reader(lane)) evict(*reader, EvictionCause::too_slow);
+      look();
+      continue;
+    }
+    Outcome waited = Outcome::timeout;
+    if (on_full_ == OnFull::wait) {
+      if (deadline == 0) {
+        deadline = deadline_in(full_timeout_ns_);
+        add_relaxed(counters_->full_waits, 1);
+      }
+      waited = wait_for(lane, deadline);
+    }
+    if (waited != Outcome::ok) {
+      add_relaxed(counters_->full, 1);
+      return Outcome::full;
+    }
+    look();
+  }
+  return Outcome::ok;
+}
+
+Publisher::ReaderRecord* Publisher::blocking_reader(const Lane& lane) noexcept {
+  const auto index = static_cast<std::size_t>(&lane - lanes_.data());
+  for (ReaderRecord& reader : readers_) {
+    if (reader.mode == DeliveryMode::reliable && !reader.leaving &&
+        reader.cursor[index] <= lane.tail) {
+      return &reader;
+    }
+  }
+  return nullptr;
+}
+
+// Waits until the reader that blocks the lane acknowledges, dies or the deadline passes.
+//
+// The hand-shake is the reader's sleep turned round: we say that we want room, look again, and sleep
+// on a word of the reader's page; the reader moves its cursor, then looks whether we want room. All
+// four accesses are seq_cst, so at least one side sees the other.
+Outcome Publisher::wait_for(Lane& lane, std::uint64_t deadline_ns) noexcept {
+  const auto index = static_cast<std::size_t>(&lane - lanes_.data());
+  ReaderRecord* reader = blocking_reader(lane);
+  if (reader == nullptr) return Outcome::ok;
+  const Word64& cursor = reader->page->cursor[index];
+  const Word32& room = reader->page->sleeping.room;
+  const Word32& state = reader->page->identity.state;
+  const auto active = static_cast<std::uint32_t>(ReaderState::active);
+
+  if (can_spin_) {
+    // A little more than one place, so that the line is not fetched for every single message.
+    const std::uint64_t wanted = lane.tail + std::clamp<std::uint64_t>(lane.depth / 4, 1, 64);
+    const std::uint64_t until = std::min(deadline_ns, now_ns() + kRoomSpinNs);
+    do {
+      for (int i = 0; i < kPausesPerLook; ++i) cpu_relax();
+      // relaxed: only a hint; the look that follows reads it in order
+      if (cursor.load(std::memory_order_relaxed) >= wanted) return Outcome::ok;
+    } while (now_ns() < until);
+  }
+
+  Word32& wants_room = reader->wake->line.wants_room;
+  // sync room (publisher): the word must be read before we look for the last time
+  const std::uint32_t expected = room.load(std::memory_order_acquire);
+  if (++room_ticket_ == 0) ++room_ticket_;
+  // sync room (publisher): before the cursor is read again; pairs with the reader's seq_cst pair
+  wants_room.store(room_ticket_, std::memory_order_seq_cst);
+  SLUICE_KILL_POINT("loan.wants_room");
+  // sync room (publisher): at least one of us sees the other
+  const bool still_full = cursor.load(std::memory_order_seq_cst) <= lane.tail &&
+                          // sync room (publisher): a reader that leaves wakes us as well
+                          state.load(std::memory_order_seq_cst) == active;
+  const std::uint64_t now = now_ns();
+  if (still_full && now < deadline_ns) {
+    futex_wait(room, expected, std::min(deadline_ns, now + kRoomSliceNs));
+  }
+  // relaxed: a reader that still sees the ticket makes a superfluous wake-up
+  wants_room.store(0, std::memory_order_relaxed);
+  if (!still_full) return Outcome::ok;
+  reap();
+  return now < deadline_ns ? Outcome::ok : Outcome::timeout;
+}
+
+std::uint32_t Publisher::pop_or_commit(std::uint32_t pool, bool& out_of_memory) noexcept {
+  std::uint32_t slot = slots_.pop(pool);
+  if (slot != kNoSlot) return slot;
+  const bool large = geometry_.pools[pool].slot_bytes >= kLargeSlotBytes;
+  if (!large) look();  // for large ones loan() has just looked
+  // Commit more where a look brings little, or every loan of a stream that lags would look again.
+  if (large || slots_.free_count(pool) < 8) slots_.commit_more(pool, out_of_memory);
+  return slots_.pop(pool);
+}
+
+std::uint32_t Publisher::find_slot(std::uint32_t pool, std::uint32_t lane, Outcome& why) noexcept {
+  bool out_of_memory = false;
+  for (;;) {
+    for (std::uint32_t p = pool; p < geometry_.pool_count; ++p) {
+      const std::uint32_t slot = pop_or_commit(p, out_of_memory);
+      if (slot != kNoSlot) return slot;
+    }
+    // Every slot that fits is live, loaned or held. Give up what matters least.
+    Lane* blocked = nullptr;
+    bool retired = false;
+    for (std::uint32_t i = geometry_.lane_count; i-- > lane && !retired;) {
+      Lane& candidate = lanes_[i];
+      if (candidate.live() == 0) continue;
+      if (candidate.tail < candidate.passed_reliable) {
+        if (candidate.tail >= candidate.passed) add_relaxed(counters_->overwritten, 1);
+        retire_batch(candidate, 1);
+        retired = true;
+      } else {
+        blocked = &candidate;
+      }
+    }
+    if (retired) continue;
+    if (evict_over_quota()) {
+      look();
+      continue;
+    }
+    if (blocked != nullptr && on_full_ != OnFull::fail) {
+      if (on_full_ == OnFull::evict) {
+        if (ReaderRecord* reader = blocking_reader(*blocked)) {
+          evict(*reader, EvictionCause::too_slow);
+        }
+        look();
+        continue;
+      }
+      add_relaxed(counters_->full_waits, 1);
+      const std::uint64_t deadline = deadline_in(full_timeout_ns_);
+      Outcome waited = Outcome::ok;
+      while (waited == Outcome::ok && blocked->tail >= blocked->passed_reliable) {
+        waited = wait_for(*blocked, deadline);
+        look();
+      }
+      if (waited == Outcome::ok) continue;
+    }
+    if (blocked != nullptr) add_relaxed(counters_->full, 1);
+    why = blocked != nullptr ? Outcome::full
+          : out_of_memory    ? Outcome::no_memory
+                             : Outcome::no_slot;
+    return kNoSlot;
+  }
+}
+
+void Publisher::give_back(Loan& loan) noexcept {
+  free_slot(loan.slot_);
+  --lanes_[loan.lane_].loans;
+  --loans_;
+  loan.publisher_ = nullptr;
+  loan.outcome_ = Outcome::empty;
+  if (closed_ && loans_ == 0) delete this;
+}
+
+Outcome Publisher::hold(Loan& loan, Sample&& sample) noexcept {
+  if (!sample) return Outcome::empty;
+  const std::uint32_t max = geometry_.max_references;
+  if (max == 0 || held_count_[loan.slot_] == max) return Outcome::full;
+  std::uint8_t& count = held_count_[loan.slot_];
+  if (count == 0) ++live_references_;
+  held_[std::size_t{loan.slot_} * max + count] = std::move(sample);
+  ++count;
+  return Outcome::ok;
+}
+
+}  // namespace sluice::shm
+
+namespace sluice {
+
+void Loan::give_back() noexcept {
+  if (publisher_ != nullptr) publisher_->give_back(*this);
+}
+
+Outcome Loan::attach(Sample&& sample) noexcept {
+  return publisher_ != nullptr ? publisher_->hold(*this, std::move(sample)) : Outcome::empty;
+}
+
+}  // namespace sluice

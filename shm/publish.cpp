@@ -1,0 +1,158 @@
+// publish: one descriptor, and a wake-up for each reader that sleeps.
+#include <sys/eventfd.h>
+
+#include <cstring>
+
+#include "shm/clock.hpp"
+#include "shm/futex.hpp"
+#include "shm/histogram.hpp"
+#include "shm/kill_point.hpp"
+#include "shm/publisher.hpp"
+
+namespace sluice::shm {
+namespace {
+
+// References follow the payload at the next multiple of eight.
+void write_trailer(std::byte* slot, std::uint64_t size, std::span<const Sample> samples) {
+  std::byte* at = slot + round_up(size, 8);
+  const std::uint32_t head[2] = {static_cast<std::uint32_t>(samples.size()), 0};
+  std::memcpy(at, head, sizeof head);
+  at += sizeof head;
+  for (const Sample& sample : samples) {
+    const Reference reference = sample.reference();
+    std::memcpy(at, &reference, sizeof reference);
+    at += sizeof reference;
+  }
+}
+
+}  // namespace
+
+Outcome Publisher::publish(Loan&& loan) noexcept {
+  if (!loan) return Outcome::empty;
+  if (loan.publisher_ != this) return Outcome::mismatch;
+  if (ended_) return Outcome::ended;
+  write_entry(loan, geometry_.stamped ? now_ns() : 0, true);
+  SLUICE_KILL_POINT("publish.before_wake");
+  wake_sleepers();
+  return Outcome::ok;
+}
+
+Outcome Publisher::publish(std::span<Loan> loans) noexcept {
+  const std::uint64_t now = geometry_.stamped ? now_ns() : 0;
+  Outcome outcome = Outcome::ok;
+  for (Loan& loan : loans) {
+    outcome = !loan                     ? Outcome::empty
+              : loan.publisher_ != this ? Outcome::mismatch
+              : ended_                  ? Outcome::ended
+                                        : Outcome::ok;
+    if (outcome != Outcome::ok) break;
+    write_entry(loan, now, false);
+  }
+  // sync wake (publisher): all entries before any sleep word is read
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  wake_sleepers();
+  return outcome;
+}
+
+// Fills the lane's next entry. `last` orders the entry before the sleep words; a batch does that
+// once, with a fence.
+void Publisher::write_entry(Loan& loan, std::uint64_t now, bool last) noexcept {
+  Lane& lane = lanes_[loan.lane_];
+  SlotRecord& record = record_of(loan.slot_);
+  const std::uint64_t sequence = lane.head + 1;
+  Entry& entry = lane.ring[sequence & lane.mask];
+
+  std::uint64_t flags = loan.headers.user_flags & 0x0fu;
+  if (geometry_.max_references != 0 && held_count_[loan.slot_] != 0) {
+    flags |= kEntryHasReferences;
+    const std::size_t first = std::size_t{loan.slot_} * geometry_.max_references;
+    write_trailer(loan.data_, loan.size_, {&held_[first], held_count_[loan.slot_]});
+  }
+  const std::uint64_t meta = flags | std::uint64_t{loan.lane_} << 8 |
+                             std::uint64_t{kEveryone} << 16 |
+                             std::uint64_t{loan.headers.ttl_ms} << 32;
+  const std::uint64_t origin = loan.headers.origin_ns != 0 ? loan.headers.origin_ns : now;
+  const std::uint64_t type =
+      loan.headers.type_hash != 0 ? loan.headers.type_hash : geometry_.type_hash;
+  SLUICE_KILL_POINT("publish.begin");
+
+  // sync publish (publisher): whoever sees one of the new words below also sees the entry retired
+  std::atomic_thread_fence(std::memory_order_release);
+  const auto put = [](Word64& word, std::uint64_t value) {
+    // relaxed: between the fence above and the release stores below
+    word.store(value, std::memory_order_relaxed);
+  };
+  put(entry.publish_ns, now);
+  put(entry.origin_ns, origin);
+  put(entry.correlation_high, loan.headers.correlation.high);
+  put(entry.correlation_low, loan.headers.correlation.low);
+  put(entry.type_hash, type);
+  put(entry.place, std::uint64_t{loan.slot_} | loan.size_ << 32);
+  put(entry.meta, meta);
+  put(record.bytes, loan.size_);
+  put(record.publish_ns, now);
+  put(record.origin_ns, origin);
+  put(record.correlation_high, loan.headers.correlation.high);
+  put(record.correlation_low, loan.headers.correlation.low);
+  put(record.type_hash, type);
+  put(record.meta, meta);
+  SLUICE_KILL_POINT("publish.entry_written");
+  // sync resolve (publisher): payload and record before the word that names them
+  record.word.store(slot_word(sequence, loan.lane_, SlotState::live), std::memory_order_release);
+  lane.head = sequence;
+  if (last) {
+    // sync publish, wake (publisher): payload and entry before it, the sleep words after it
+    entry.sequence.store(sequence, std::memory_order_seq_cst);
+  } else {
+    // sync publish (publisher): payload and entry before it
+    entry.sequence.store(sequence, std::memory_order_release);
+  }
+  SLUICE_KILL_POINT("publish.published");
+  // sync head (publisher): an entry that head covers is published
+  heads_->head[loan.lane_].store(sequence, std::memory_order_release);
+
+  add_relaxed(counters_->published, 1);
+  add_relaxed(counters_->bytes, loan.size_);
+  if (now != 0) {
+    if (last_publish_ns_ != 0) record_interval(now);
+    last_publish_ns_ = now;
+  }
+  --lane.loans;
+  --loans_;
+  loan.publisher_ = nullptr;
+  loan.outcome_ = Outcome::empty;
+}
+
+void Publisher::record_interval(std::uint64_t now) noexcept {
+  record(*intervals_, now - last_publish_ns_);
+  // relaxed: a counter
+  counters_->last_publish_ns.store(now, std::memory_order_relaxed);
+}
+
+void Publisher::wake_sleepers() noexcept {
+  for (std::size_t i = 0; i < sleep_words_.size(); ++i) {
+    // sync wake (publisher): after the entry; pairs with the reader's seq_cst store and look
+    const std::uint32_t ticket = sleep_words_[i]->load(std::memory_order_seq_cst);
+    if (ticket != 0 && ticket != woken_[i]) [[unlikely]] {
+      wake_reader(i, ticket);
+    }
+  }
+}
+
+// One wake-up per sleep: a reader that was woken and has not run yet still shows its ticket.
+void Publisher::wake_reader(std::size_t index, std::uint32_t ticket) noexcept {
+  woken_[index] = ticket;
+  ReaderRecord& reader = readers_[index];
+  // sync wake (publisher): changes the futex word, so that a reader about to sleep does not
+  reader.wake->line.wake.store(ticket, std::memory_order_release);
+  SLUICE_KILL_POINT("publish.wake_stored");
+  add_relaxed(counters_->wakes, 1);
+  if ((ticket & kWakeByEvent) != 0 && reader.event.valid()) {
+    // Full (EAGAIN) means readable, which is what is wanted.
+    (void)::eventfd_write(reader.event.get(), 1);
+  } else {
+    futex_wake_all(reader.wake->line.wake);
+  }
+}
+
+}  // namespace sluice::shm

@@ -1,0 +1,96 @@
+// Making a stream, handing it out, ending it. The frame path is in loan.cpp, publish.cpp and
+// retire.cpp, who may read in admission.cpp.
+#include "shm/publisher.hpp"
+
+#include <algorithm>
+
+#include "shm/clock.hpp"
+#include "shm/futex.hpp"
+
+namespace sluice::shm {
+
+void PublisherCloser::operator()(Publisher* publisher) const noexcept {
+  publisher->end();
+  publisher->closed_ = true;
+  // Loans may outlive their publisher; the last one then deletes it.
+  if (publisher->loans_ == 0) delete publisher;
+}
+
+Result<PublisherPtr> Publisher::create(const StreamOptions& options) {
+  auto geometry = plan(options);
+  if (!geometry) return std::move(geometry).error();
+  PublisherPtr publisher{new Publisher(std::move(*geometry))};
+  if (auto done = publisher->set_up(options); !done) return std::move(done).error();
+  return publisher;
+}
+
+Result<void> Publisher::set_up(const StreamOptions& options) {
+  auto control = Segment::create("sluice-control", geometry_.control_bytes, {.commit = true});
+  if (!control) return std::move(control).error();
+  control_ = std::move(*control);
+  auto slots = Slots::create(geometry_, {.huge_pages = options.huge_pages,
+                                         .commit = options.commit_at_creation,
+                                         .prefault = options.prefault});
+  if (!slots) return std::move(slots).error();
+  slots_ = std::move(*slots);
+
+  std::byte* base = control_.data();
+  write_header(geometry_, base);
+  state_ = reinterpret_cast<StateLine*>(base + kStateOffset);
+  heads_ = reinterpret_cast<HeadLine*>(base + kHeadOffset);
+  counters_ = reinterpret_cast<PublisherCounters*>(base + kPublisherCountersOffset);
+  intervals_ = reinterpret_cast<Histogram*>(base + kIntervalsOffset);
+  slot_records_ = reinterpret_cast<SlotRecord*>(base + geometry_.slots_offset);
+  for (std::uint32_t i = 0; i < geometry_.lane_count; ++i) {
+    const LaneGeometry& lane = geometry_.lanes[i];
+    lanes_[i].ring = reinterpret_cast<Entry*>(base + lane.ring_offset);
+    lanes_[i].mask = lane.ring_entries - 1;
+    lanes_[i].depth = lane.depth;
+    lanes_[i].history = lane.history;
+    // relaxed: nobody else has the segment yet
+    heads_->tail[i].store(1, std::memory_order_relaxed);
+  }
+  // relaxed: as above
+  state_->pool_count.store(geometry_.pool_count, std::memory_order_relaxed);
+  // relaxed: as above
+  state_->state.store(static_cast<std::uint32_t>(StreamState::live), std::memory_order_relaxed);
+
+  readers_.reserve(geometry_.max_readers);
+  sleep_words_.reserve(geometry_.max_readers);
+  woken_.reserve(geometry_.max_readers);
+  evicted_.reserve(geometry_.max_readers);
+  set_aside_.reserve(geometry_.slot_limit);
+  if (geometry_.max_references != 0) {
+    held_.resize(std::size_t{geometry_.slot_limit} * geometry_.max_references);
+    held_count_.resize(geometry_.slot_limit);
+  }
+  max_loans_ = options.max_loans;
+  max_held_ = options.max_held;
+  on_full_ = options.on_full;
+  full_timeout_ns_ = options.full_timeout_ns;
+  can_spin_ = can_spin();
+  return {};
+}
+
+Result<StreamDescriptors> Publisher::share() const {
+  StreamDescriptors out;
+  auto control = control_.share();
+  if (!control) return std::move(control).error();
+  out.control = std::move(*control);
+  for (std::uint32_t i = 0; i < geometry_.pool_count; ++i) {
+    auto pool = slots_.share(i);
+    if (!pool) return std::move(pool).error();
+    out.pools.push_back(std::move(*pool));
+  }
+  return out;
+}
+
+void Publisher::end() noexcept {
+  if (ended_ || state_ == nullptr) return;
+  ended_ = true;
+  // sync ended (publisher): after all entries; seq_cst so that the sleepers' words are read after it
+  state_->state.store(static_cast<std::uint32_t>(StreamState::ended), std::memory_order_seq_cst);
+  wake_sleepers();
+}
+
+}  // namespace sluice::shm

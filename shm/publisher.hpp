@@ -1,0 +1,200 @@
+// Publisher: the writing end of one stream. The rules and their proofs are in shm/protocol.md.
+//
+// Thread-compatible: one thread at a time. `loan` blocks only where OnFull::wait says so; nothing
+// here ever waits for a process that takes best effort. After creation only attach() and detach()
+// allocate; none of the rest does, and no lock is taken anywhere.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "shm/arena.hpp"
+#include "shm/geometry.hpp"
+#include "shm/layout.hpp"
+#include "shm/memory.hpp"
+#include "shm/slots.hpp"
+#include "sluice/loan.hpp"
+#include "sluice/options.hpp"
+#include "sluice/result.hpp"
+
+namespace sluice::shm {
+
+class Publisher;
+struct PublisherCloser {
+  void operator()(Publisher* publisher) const noexcept;
+};
+using PublisherPtr = std::unique_ptr<Publisher, PublisherCloser>;
+
+/// Descriptors, read-only, from which a Reader is made.
+struct StreamDescriptors {
+  UniqueFd control;
+  std::vector<UniqueFd> pools;
+};
+
+/// What a subscription hands to the publisher that shall admit it.
+struct AttachRequest {
+  SubscriptionOptions options;
+  std::shared_ptr<const View> reader_arena;  ///< Already verified by View::open.
+  std::uint64_t page_offset = 0;
+  std::shared_ptr<Arena> wake_arena;  ///< The publisher's own, shared with readers of that user.
+  UniqueFd event;                     ///< The reader's eventfd, or none.
+  UniqueFd process;                   ///< pidfd of the reader, or none; lets reap() see its death.
+};
+
+struct Admission {
+  std::uint32_t reader_id = 0;
+  std::uint64_t wake_offset = 0;  ///< In the wake arena.
+};
+
+class Publisher {
+ public:
+  static Result<PublisherPtr> create(const StreamOptions& options);
+
+  Publisher(const Publisher&) = delete;
+  Publisher& operator=(const Publisher&) = delete;
+
+  /// A slot for `size` bytes. An empty loan's outcome is one of no_slot, no_loan, full, too_large,
+  /// no_memory, ended.
+  Loan loan(std::uint64_t size, Priority priority = Priority::critical) noexcept;
+
+  /// Publishes and empties the loan. Wait-free but for one system call for each reader that sleeps.
+  /// `mismatch` for a loan of another publisher, `empty` for an empty one.
+  Outcome publish(Loan&& loan) noexcept;
+
+  /// Publishes all of them, in order, with one look for sleepers. Stops at the first that cannot
+  /// be published and returns its outcome.
+  Outcome publish(std::span<Loan> loans) noexcept;
+
+  /// Retires what every reader has passed beyond the history, and so lets go of the samples that
+  /// were attached to it. `loan` does this by itself when it is called.
+  void collect() noexcept;
+
+  /// Admits a subscription; `refused` with a sentence when it does not fit.
+  Result<Admission> attach(AttachRequest request);
+  /// Forgets a subscription whose process has gone or said good-bye; its claims end here.
+  void detach(std::uint32_t reader_id) noexcept;
+  /// Detaches every subscription whose process has died or has finished; returns how many.
+  std::size_t reap() noexcept;
+
+  /// Ends the stream: readers drain what was published, then see `ended`.
+  void end() noexcept;
+
+  [[nodiscard]] Result<StreamDescriptors> share() const;
+  [[nodiscard]] const Geometry& geometry() const noexcept { return geometry_; }
+  /// Subscriptions that are attached and not evicted.
+  [[nodiscard]] std::size_t reader_count() const noexcept { return readers_.size(); }
+  [[nodiscard]] const std::byte* control() const noexcept { return control_.data(); }
+  [[nodiscard]] const PublisherCounters& counters() const noexcept { return *counters_; }
+
+ private:
+  friend class sluice::Loan;
+  friend struct PublisherCloser;
+
+  // What is known of one subscription. Its page is foreign memory: every word of it is input.
+  struct ReaderRecord {
+    std::uint32_t id = 0;
+    DeliveryMode mode = DeliveryMode::next;
+    std::uint32_t max_held = 0;
+    const ReaderPage* page = nullptr;
+    const ClaimPair* claims = nullptr;
+    WakePage* wake = nullptr;
+    std::array<std::uint64_t, kMaxLanes> cursor{};  // last valid ones
+    bool leaving = false;
+    Cell wake_cell;
+    std::shared_ptr<const View> reader_arena;
+    std::shared_ptr<Arena> wake_arena;
+    UniqueFd event;
+    UniqueFd process;
+  };
+
+  struct Lane {
+    Entry* ring = nullptr;
+    std::uint64_t mask = 0;
+    std::uint64_t depth = 0;
+    std::uint64_t history = 0;
+    std::uint64_t head = 0;   // sequence published last
+    std::uint64_t tail = 1;   // oldest sequence that is not retired
+    std::uint64_t loans = 0;  // outstanding; each has a place reserved
+    std::uint64_t passed = 0;           // all readers have passed what is below; from the last look
+    std::uint64_t passed_reliable = 0;  // the same, of the reliable readers only
+    [[nodiscard]] std::uint64_t live() const noexcept { return head + 1 - tail; }
+    [[nodiscard]] bool has_room() const noexcept { return live() + loans < depth; }
+  };
+
+  explicit Publisher(Geometry geometry) : geometry_(std::move(geometry)) {}
+  ~Publisher() = default;
+
+  Result<void> set_up(const StreamOptions& options);
+
+  // loan.cpp: finding a place in the ring and a slot
+  Outcome reserve(Lane& lane) noexcept;
+  std::uint32_t find_slot(std::uint32_t pool, std::uint32_t lane, Outcome& why) noexcept;
+  std::uint32_t pop_or_commit(std::uint32_t pool, bool& out_of_memory) noexcept;
+  Outcome make_room(Lane& lane) noexcept;
+  Outcome wait_for(Lane& lane, std::uint64_t deadline_ns) noexcept;
+  ReaderRecord* blocking_reader(const Lane& lane) noexcept;
+  void give_back(Loan& loan) noexcept;
+  Outcome hold(Loan& loan, Sample&& sample) noexcept;
+
+  // publish.cpp
+  void write_entry(Loan& loan, std::uint64_t now, bool last) noexcept;
+  void record_interval(std::uint64_t now) noexcept;
+  void wake_sleepers() noexcept;
+  void wake_reader(std::size_t index, std::uint32_t ticket) noexcept;
+
+  // retire.cpp: looking at readers, retiring entries, deciding about slots
+  void look() noexcept;
+  void look_at_readers() noexcept;
+  bool read_page(ReaderRecord& reader) noexcept;
+  void retire_until(Lane& lane, std::uint64_t limit) noexcept;
+  void retire_batch(Lane& lane, std::size_t count) noexcept;
+  void look_at_set_aside() noexcept;
+  std::uint64_t claimed_among(std::span<const std::uint32_t> slots) const noexcept;
+  void free_slot(std::uint32_t slot) noexcept;
+  bool evict_over_quota() noexcept;
+
+  // admission.cpp
+  void evict(ReaderRecord& reader, EvictionCause cause) noexcept;
+  void forget(std::size_t index) noexcept;
+  void remove_active(std::size_t index) noexcept;
+  void publish_reader_count() noexcept;
+
+  [[nodiscard]] SlotRecord& record_of(std::uint32_t slot) noexcept { return slot_records_[slot]; }
+  void update_gauges() noexcept;
+
+  Geometry geometry_;
+  Segment control_;
+  Slots slots_;
+  StateLine* state_ = nullptr;
+  HeadLine* heads_ = nullptr;
+  PublisherCounters* counters_ = nullptr;
+  Histogram* intervals_ = nullptr;
+  SlotRecord* slot_records_ = nullptr;
+
+  std::array<Lane, kMaxLanes> lanes_{};
+  std::vector<ReaderRecord> readers_;            // attached; dense
+  std::vector<const Word32*> sleep_words_;       // of readers_[i], apart so that publish is quick
+  std::vector<std::uint32_t> woken_;             // ticket that readers_[i] was last woken for
+  std::vector<ReaderRecord> evicted_;            // kept until their process has noticed or died
+  std::vector<std::uint32_t> set_aside_;         // retired slots that somebody still claims
+  std::vector<Sample> held_;                     // max_references per slot
+  std::vector<std::uint8_t> held_count_;         // per slot
+  std::uint64_t last_publish_ns_ = 0;
+  std::uint64_t full_timeout_ns_ = 0;
+  std::uint32_t max_loans_ = 0;
+  std::uint32_t loans_ = 0;
+  std::uint32_t max_held_ = 0;
+  std::uint32_t held_granted_ = 0;
+  std::uint32_t next_reader_id_ = 1;
+  std::uint32_t room_ticket_ = 0;
+  std::uint32_t live_references_ = 0;  // slots that hold samples
+  OnFull on_full_ = OnFull::wait;
+  bool can_spin_ = true;
+  bool ended_ = false;
+  bool closed_ = false;
+};
+
+}  // namespace sluice::shm

@@ -1,0 +1,171 @@
+// Reader: the reading end of one stream, for one subscription. The rules are in shm/protocol.md.
+//
+// Bound to one thread at a time: take, wait, acknowledge and resolve. Samples may be read and
+// released anywhere. take, resolve and release never block (resolve may wait some milliseconds for
+// a publisher that was stopped in the middle of a decision), make no system call and allocate
+// nothing.
+//
+// Nothing in the stream is trusted: lanes, slots and sizes are checked against the geometry that was
+// verified when the stream was opened.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "shm/arena.hpp"
+#include "shm/clock.hpp"
+#include "shm/geometry.hpp"
+#include "shm/layout.hpp"
+#include "shm/memory.hpp"
+#include "shm/publisher.hpp"
+#include "sluice/options.hpp"
+#include "sluice/result.hpp"
+#include "sluice/sample.hpp"
+
+namespace sluice::shm {
+
+class Reader;
+struct ReaderCloser {
+  void operator()(Reader* reader) const noexcept;
+};
+using ReaderPtr = std::unique_ptr<Reader, ReaderCloser>;
+
+class Reader {
+ public:
+  /// Verifies and maps a stream and makes a reader page in `arena`. The publisher must then admit
+  /// the page, and start() be called with what it answers.
+  static Result<ReaderPtr> open(const StreamDescriptors& stream, const SubscriptionOptions& options,
+                                std::shared_ptr<Arena> arena);
+
+  Reader(const Reader&) = delete;
+  Reader& operator=(const Reader&) = delete;
+
+  /// Where the publisher finds the page in the arena.
+  [[nodiscard]] std::uint64_t page_offset() const noexcept { return page_cell_.offset; }
+
+  /// Begins reading where the publisher said.
+  /// @param process  pidfd of the publisher, or none; lets wait() see its death.
+  Result<void> start(std::shared_ptr<const View> wake_arena, std::uint64_t wake_offset,
+                     UniqueFd process = UniqueFd{});
+
+  /// The next sample, or an empty one: empty, quota, evicted, ended.
+  Sample take() noexcept;
+  /// Fills `out` from the front; returns how many.
+  std::size_t take(std::span<Sample> out) noexcept;
+
+  /// Reliable subscriptions: the message is dealt with. In any order; the publisher may go on when
+  /// all older ones are acknowledged too. Does nothing for samples of other modes.
+  void acknowledge(const Sample& sample) noexcept;
+
+  /// The message that a reference names, if it is still held by somebody or in the ring. An empty
+  /// sample's outcome: expired, mismatch, quota, evicted, timeout (the publisher stands still in
+  /// the middle of deciding; try again).
+  Sample resolve(const Reference& reference) noexcept;
+
+  /// Waits until take() has something to say: ok, or timeout at the absolute deadline, ended,
+  /// evicted. Spins as long as that pays, then sleeps.
+  Outcome wait(std::uint64_t deadline_ns) noexcept;
+
+  /// Whether take() would find something (a message or a loss) now.
+  [[nodiscard]] bool ready() const noexcept;
+  /// Whether the subscription is over: evicted, or ended and drained. `ok` when not.
+  [[nodiscard]] Outcome over() const noexcept;
+
+  // For WaitSet: announces a sleep; then ready() must be asked again before sleeping.
+  std::uint32_t prepare_sleep(bool by_event) noexcept;
+  void finish_sleep() noexcept;
+  [[nodiscard]] const Word32& wake_word() const noexcept { return wake_->line.wake; }
+  /// Whether the publisher's process has died; asks the kernel. From then on over() knows.
+  bool publisher_died() noexcept;
+
+  [[nodiscard]] const Geometry& geometry() const noexcept { return geometry_; }
+  [[nodiscard]] const SubscriptionOptions& options() const noexcept { return options_; }
+  [[nodiscard]] const ReaderCounters& counters() const noexcept { return page_->counters; }
+  [[nodiscard]] const Histogram& age() const noexcept { return page_->age; }
+  [[nodiscard]] const Histogram& processing() const noexcept { return page_->processing; }
+  /// Entries published and not yet passed, over all lanes.
+  [[nodiscard]] std::uint64_t waiting() const noexcept;
+  /// Samples held now.
+  [[nodiscard]] std::uint64_t held() const noexcept;
+
+ private:
+  friend class sluice::Sample;
+  friend struct ReaderCloser;
+
+  struct Lane {
+    const Entry* ring = nullptr;
+    std::uint64_t mask = 0;
+    std::uint64_t next = 1;      // sequence to take next
+    std::uint64_t cursor = 1;    // as in the page: all below are passed
+    std::vector<bool> acknowledged;  // reliable only: by ring index, ahead of the cursor
+  };
+  enum class Step : std::uint8_t {
+    taken,
+    nothing,
+    skipped,  // an entry that is not for us was counted; look at the next
+    gone,     // the entry was retired before we had it
+  };
+  static constexpr std::uint64_t kClosed = std::uint64_t{1} << 62;
+
+  Reader() = default;
+  ~Reader();
+
+  // take.cpp
+  Step take_from(std::uint32_t index, Sample& out) noexcept;
+  void pass(std::uint32_t index, std::uint64_t count, LossCause cause) noexcept;
+  void overtaken(std::uint32_t index, unsigned attempt) noexcept;
+  void move_cursor(std::uint32_t index, std::uint64_t cursor) noexcept;
+  void settle(std::uint32_t index, std::uint64_t sequence) noexcept;
+  void wake_publisher() noexcept;
+  Outcome finish() noexcept;
+  Sample make_sample(std::uint32_t slot, std::uint64_t size, std::uint64_t meta, bool resolved,
+                     const MessageInfo& info) noexcept;
+
+  // resolve.cpp
+  bool hold_resolved(std::uint32_t slot, std::uint64_t live_word, Outcome& why) noexcept;
+  Outcome decided(const Word64& word, std::uint64_t live_word) noexcept;
+  void release_resolved(std::uint32_t slot) noexcept;
+
+  void release(Sample& sample) noexcept;
+  void drop_one() noexcept;
+  [[nodiscard]] bool admitted() const noexcept;
+  Outcome sleep(std::uint32_t expected, std::uint64_t deadline_ns) noexcept;
+
+  Geometry geometry_;
+  SubscriptionOptions options_;
+  View control_;
+  std::array<View, kMaxPools> pools_;
+  const StateLine* state_ = nullptr;
+  const HeadLine* heads_ = nullptr;
+  const SlotRecord* records_ = nullptr;
+
+  std::shared_ptr<Arena> arena_;
+  Cell page_cell_;
+  ReaderPage* page_ = nullptr;
+  ClaimPair* claims_ = nullptr;
+  std::shared_ptr<const View> wake_arena_;
+  const WakePage* wake_ = nullptr;
+  UniqueFd process_;
+
+  std::array<Lane, kMaxLanes> lanes_{};
+  // One per slot, for samples that were resolved: how many, or kBusy while that changes.
+  std::unique_ptr<std::atomic<std::uint32_t>[]> resolved_;
+  std::uint64_t taken_ = 0;  // samples made; owner's thread
+  // Samples released, by any thread. After closing, kClosed - taken_ is added: whoever brings it to
+  // kClosed was the last and deletes the reader.
+  std::atomic<std::uint64_t> released_{0};
+  std::uint32_t reader_id_ = 0;
+  std::uint32_t ticket_ = 0;
+  std::uint32_t answered_ = 0;  // the publisher's wait for room that was answered last
+  std::uint64_t spin_ns_ = 0;
+  std::uint32_t spin_misses_ = 0;
+  bool can_spin_ = true;
+  bool evicted_counted_ = false;
+  bool publisher_dead_ = false;
+};
+
+}  // namespace sluice::shm

@@ -1,0 +1,49 @@
+// Committing slots: one large slot at a time, small ones by the page-full.
+#include "shm/slots.hpp"
+
+#include <algorithm>
+
+namespace sluice::shm {
+
+Result<Slots> Slots::create(const Geometry& geometry, const SegmentOptions& options) {
+  Slots slots;
+  slots.geometry_pools_ = geometry.pools;
+  slots.pool_count_ = geometry.pool_count;
+  const bool committed = options.commit || options.prefault;
+  for (std::uint32_t i = 0; i < geometry.pool_count; ++i) {
+    auto segment = Segment::create("sluice-pool", geometry.pools[i].pool_bytes, options);
+    if (!segment) return std::move(segment).error();
+    slots.segments_[i] = std::move(*segment);
+    const PoolGeometry& pool = geometry.pools[i];
+    slots.free_[i].reserve(pool.slot_count);
+    if (committed) {
+      slots.committed_[i] = pool.slot_count;
+      for (std::uint32_t k = pool.slot_count; k-- > 0;) slots.push(i, pool.first_slot + k);
+    }
+  }
+  return slots;
+}
+
+bool Slots::commit_more(std::uint32_t pool, bool& out_of_memory) noexcept {
+  const PoolGeometry& p = geometry_pools_[pool];
+  std::uint32_t& done = committed_[pool];
+  if (done == p.slot_count) return false;
+  const std::uint64_t wanted = std::max<std::uint64_t>(1, 2 * page_bytes() / p.slot_bytes);
+  const auto count =
+      static_cast<std::uint32_t>(std::min<std::uint64_t>(wanted, p.slot_count - done));
+  if (!segments_[pool].commit(p.slot_bytes * done, p.slot_bytes * count)) {
+    out_of_memory = true;
+    return false;
+  }
+  for (std::uint32_t k = count; k-- > 0;) push(pool, p.first_slot + done + k);
+  done += count;
+  return true;
+}
+
+std::uint32_t Slots::committed_count() const noexcept {
+  std::uint32_t total = 0;
+  for (std::uint32_t i = 0; i < pool_count_; ++i) total += committed_[i];
+  return total;
+}
+
+}  // namespace sluice::shm

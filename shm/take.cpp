@@ -1,0 +1,318 @@
+// take: reading an entry, claiming its slot, counting what was missed.
+//
+// The order of the steps is the proof (see retire.cpp for the other side):
+//   1. read the entry's sequence (acquire): it is the one we want;
+//   2. read the entry's other words; they may be torn, so nothing is believed yet, but the slot
+//      number is checked, since it selects the bit;
+//   3. set the claim bit of the slot (read-modify-write, seq_cst);
+//   4. read the sequence again (seq_cst): unchanged, so the words of step 2 belonged together and
+//      the slot is ours until we clear the bit. Changed: clear the bit, go on with a newer entry.
+#include <algorithm>
+#include <cstring>
+
+#include "shm/futex.hpp"
+#include "shm/histogram.hpp"
+#include "shm/kill_point.hpp"
+#include "shm/reader.hpp"
+
+namespace sluice::shm {
+namespace {
+
+constexpr unsigned kAttempts = 16;  // to catch up with a publisher that keeps overtaking
+constexpr std::uint64_t kMeasureEvery = 16;  // small messages: one in so many is measured
+
+std::uint64_t bit_of(std::uint32_t slot) { return std::uint64_t{1} << (slot % 64); }
+
+}  // namespace
+
+Sample Reader::take() noexcept {
+  if (held() >= options_.max_held) {
+    add_relaxed(page_->counters.quota, 1);
+    return Sample{Outcome::quota};
+  }
+  Sample sample;
+  for (std::uint32_t i = 0; i < geometry_.lane_count; ++i) {
+    Step step = Step::skipped;
+    // Bounded, since a publisher could overtake us, or feed us invalid entries, for ever.
+    std::uint64_t skipped = 0;
+    for (unsigned attempt = 0; attempt < kAttempts && skipped <= lanes_[i].mask;) {
+      step = take_from(i, sample);
+      if (step == Step::taken || step == Step::nothing) break;
+      if (step == Step::skipped) {
+        ++skipped;
+      } else {
+        if (!admitted()) break;
+        overtaken(i, ++attempt);
+      }
+    }
+    if (step == Step::taken) {
+      if (admitted()) [[likely]] return sample;
+      sample.release();
+    }
+  }
+  return Sample{finish()};
+}
+
+std::size_t Reader::take(std::span<Sample> out) noexcept {
+  std::size_t n = 0;
+  while (n < out.size()) {
+    out[n] = take();
+    if (!out[n]) break;
+    ++n;
+  }
+  return n;
+}
+
+// Why there is nothing.
+Outcome Reader::finish() noexcept {
+  const Outcome outcome = over();
+  if (outcome == Outcome::evicted && !evicted_counted_) {
+    evicted_counted_ = true;
+    for (std::uint32_t i = 0; i < geometry_.lane_count; ++i) {
+      // relaxed: acquired with the state
+      const std::uint64_t stop = wake_->admission.stop[i].load(std::memory_order_relaxed);
+      if (stop >= lanes_[i].next) pass(i, stop + 1 - lanes_[i].next, LossCause::evicted);
+    }
+  }
+  return outcome == Outcome::ok ? Outcome::empty : outcome;
+}
+
+// One attempt at one lane.
+Reader::Step Reader::take_from(std::uint32_t index, Sample& out) noexcept {
+  Lane& lane = lanes_[index];
+  const Entry* entry = &lane.ring[lane.next & lane.mask];
+  // sync publish (reader): entry and payload were written before
+  std::uint64_t seen = entry->sequence.load(std::memory_order_acquire);
+  if ((seen & ~kRetired) < lane.next) return Step::nothing;
+  if (options_.mode == DeliveryMode::latest) {
+    // sync head (reader): the newest is at least being published
+    const std::uint64_t head = heads_->head[index].load(std::memory_order_acquire);
+    if (head > lane.next) {
+      pass(index, head - lane.next, LossCause::policy);
+      entry = &lane.ring[head & lane.mask];
+      // sync publish (reader): entry and payload were written before
+      seen = entry->sequence.load(std::memory_order_acquire);
+      if ((seen & ~kRetired) < lane.next) return Step::nothing;  // its last step is outstanding
+    }
+  }
+  if (seen != lane.next) return Step::gone;
+
+  const auto word = [](const Word64& w) {
+    // relaxed: between two reads of the sequence; the fence below orders them
+    return w.load(std::memory_order_relaxed);
+  };
+  MessageInfo info;
+  info.sequence = seen;
+  info.publish_ns = word(entry->publish_ns);
+  info.origin_ns = word(entry->origin_ns);
+  info.correlation = {word(entry->correlation_high), word(entry->correlation_low)};
+  info.type_hash = word(entry->type_hash);
+  const std::uint64_t place = word(entry->place);
+  const std::uint64_t meta = word(entry->meta);
+  const auto slot = static_cast<std::uint32_t>(place);
+  const std::uint64_t size = place >> 32;
+  const bool valid = slot < geometry_.slot_limit &&
+                     size <= geometry_.capacity(geometry_.pool_of(slot));
+  SLUICE_KILL_POINT("take.before_claim");
+  if (valid) {
+    // sync claim (reader): the bit before the sequence is read again
+    claims_[slot / 64].taken.fetch_or(bit_of(slot), std::memory_order_seq_cst);
+  }
+  SLUICE_KILL_POINT("take.claimed");
+  // sync publish (reader): a torn entry shows as a changed sequence
+  std::atomic_thread_fence(std::memory_order_acquire);
+  // sync claim (reader): unchanged, so a publisher that retires it sees our bit
+  const bool unchanged = entry->sequence.load(std::memory_order_seq_cst) == seen;
+  const bool expired = unchanged && info.publish_ns != 0 && (meta >> 32) != 0 &&
+                       now_ns() > info.publish_ns + (meta >> 32) * 1'000'000u;
+  if (!valid || !unchanged || expired) {
+    if (valid) {
+      // sync release (reader): we read nothing, but an older claim's release order is kept
+      claims_[slot / 64].taken.fetch_and(~bit_of(slot), std::memory_order_release);
+    }
+    if (!unchanged) return Step::gone;
+    pass(index, 1, valid ? LossCause::expired : LossCause::invalid);
+    return Step::skipped;
+  }
+  SLUICE_KILL_POINT("take.verified");
+  ++lane.next;
+  if (options_.mode != DeliveryMode::reliable) move_cursor(index, lane.next);
+  SLUICE_KILL_POINT("take.cursor_moved");
+  add_relaxed(page_->counters.taken, 1);
+  add_relaxed(page_->counters.bytes, size);
+  info.priority = static_cast<Priority>(index);
+  info.user_flags = static_cast<std::uint8_t>(meta & 0x0f);
+  info.ttl_ms = static_cast<std::uint32_t>(meta >> 32);
+  out = make_sample(slot, size, meta, false, info);
+  return Step::taken;
+}
+
+Sample Reader::make_sample(std::uint32_t slot, std::uint64_t size, std::uint64_t meta,
+                           bool resolved, const MessageInfo& info) noexcept {
+  const std::uint32_t pool = geometry_.pool_of(slot);
+  const PoolGeometry& p = geometry_.pools[pool];
+  Sample sample;
+  sample.reader_ = this;
+  sample.outcome_ = Outcome::ok;
+  sample.slot_ = slot;
+  sample.size_ = size;
+  sample.data_ = pools_[pool].data() + p.slot_bytes * (slot - p.first_slot);
+  sample.resolved_ = resolved;
+  sample.has_references_ = (meta & kEntryHasReferences) != 0 && geometry_.max_references != 0;
+  sample.info_ = info;
+  const bool large = p.slot_bytes >= kLargeSlotBytes;
+  if (geometry_.stamped && !resolved && (large || taken_ % kMeasureEvery == 0)) {
+    const std::uint64_t now = now_ns();
+    sample.timed_from_ns_ = now;
+    if (now >= info.publish_ns) record(page_->age, now - info.publish_ns);
+    // relaxed: for monitors
+    page_->counters.last_take_ns.store(now, std::memory_order_relaxed);
+  }
+  ++taken_;
+  return sample;
+}
+
+// `count` entries from `next` on are not coming.
+void Reader::pass(std::uint32_t index, std::uint64_t count, LossCause cause) noexcept {
+  Lane& lane = lanes_[index];
+  add_relaxed(page_->counters.lost[static_cast<std::size_t>(cause)], count);
+  const std::uint64_t first = lane.next;
+  lane.next += count;
+  if (options_.mode != DeliveryMode::reliable) {
+    move_cursor(index, lane.next);
+  } else if (lane.cursor == first) {
+    settle(index, lane.next);
+  } else {
+    for (std::uint64_t s = first; s < lane.next && s - first <= lane.mask; ++s) {
+      lane.acknowledged[s & lane.mask] = true;
+    }
+  }
+}
+
+// The entry wanted is gone: go to the oldest that is still there. A publisher that overtakes us
+// again and again is met further ahead each time.
+void Reader::overtaken(std::uint32_t index, unsigned attempt) noexcept {
+  Lane& lane = lanes_[index];
+  // sync tail (reader): entries before it are retired
+  const std::uint64_t tail = heads_->tail[index].load(std::memory_order_acquire);
+  // sync head (reader): an upper bound for where there is something
+  const std::uint64_t head = heads_->head[index].load(std::memory_order_acquire);
+  const std::uint64_t ahead = (lane.mask + 1) >> attempt;
+  std::uint64_t target = std::max(tail, attempt > 1 && head > ahead ? head - ahead : 0);
+  // The words are foreign and may lag or lie: at least one entry ahead, at most behind the newest.
+  target = std::clamp(target, lane.next + 1, std::max(lane.next + 1, head + 1));
+  pass(index, target - lane.next,
+       options_.mode == DeliveryMode::latest ? LossCause::policy : LossCause::full);
+}
+
+void Reader::move_cursor(std::uint32_t index, std::uint64_t cursor) noexcept {
+  lanes_[index].cursor = cursor;
+  // sync cursor (reader): the claim, or that we do not want it, comes before
+  page_->cursor[index].store(cursor, std::memory_order_release);
+}
+
+// Everything below `sequence` is dealt with, and whatever follows that already was.
+void Reader::settle(std::uint32_t index, std::uint64_t sequence) noexcept {
+  Lane& lane = lanes_[index];
+  while (sequence < lane.next && lane.acknowledged[sequence & lane.mask]) {
+    lane.acknowledged[sequence & lane.mask] = false;
+    ++sequence;
+  }
+  lane.cursor = sequence;
+  // sync room (reader): before we look whether the publisher waits; also cursor (reader)
+  page_->cursor[index].store(sequence, std::memory_order_seq_cst);
+  SLUICE_KILL_POINT("acknowledge.cursor_moved");
+  wake_publisher();
+}
+
+void Reader::wake_publisher() noexcept {
+  // sync room (reader): at least one of us sees the other
+  const std::uint32_t ticket = wake_->line.wants_room.load(std::memory_order_seq_cst);
+  if (ticket == 0 || ticket == answered_) return;
+  answered_ = ticket;
+  // sync room (reader): changes the word that the publisher is about to sleep on
+  page_->sleeping.room.store(ticket, std::memory_order_release);
+  SLUICE_KILL_POINT("acknowledge.room_stored");
+  futex_wake_all(page_->sleeping.room);
+}
+
+void Reader::acknowledge(const Sample& sample) noexcept {
+  if (sample.reader_ != this || sample.resolved_ || options_.mode != DeliveryMode::reliable) return;
+  const auto index = static_cast<std::uint32_t>(sample.info_.priority);
+  Lane& lane = lanes_[index];
+  const std::uint64_t sequence = sample.info_.sequence;
+  if (sequence < lane.cursor) return;  // twice
+  add_relaxed(page_->counters.acknowledged, 1);
+  if (sequence == lane.cursor) {
+    settle(index, sequence + 1);
+  } else {
+    lane.acknowledged[sequence & lane.mask] = true;
+  }
+}
+
+void Reader::release(Sample& sample) noexcept {
+  if (sample.timed_from_ns_ != 0) {
+    const std::uint64_t now = now_ns();
+    // relaxed: a counter; samples may end in several threads at once
+    page_->processing.count[histogram_bucket(now - sample.timed_from_ns_)].fetch_add(
+        1, std::memory_order_relaxed);  // relaxed: as above
+  }
+  SLUICE_KILL_POINT("release.begin");
+  if (sample.resolved_) {
+    release_resolved(sample.slot_);
+  } else {
+    // sync release (reader): our last read of the payload comes before
+    claims_[sample.slot_ / 64].taken.fetch_and(~bit_of(sample.slot_), std::memory_order_release);
+  }
+  SLUICE_KILL_POINT("release.cleared");
+  drop_one();
+}
+
+void Reader::drop_one() noexcept {
+  // sync last (releaser): our use of the reader comes before its deletion
+  if (released_.fetch_add(1, std::memory_order_acq_rel) + 1 == kClosed) delete this;
+}
+
+}  // namespace sluice::shm
+
+namespace sluice {
+
+void Sample::release() noexcept {
+  if (shm::Reader* reader = std::exchange(reader_, nullptr)) {
+    reader->release(*this);
+    data_ = nullptr;
+    size_ = 0;
+    outcome_ = Outcome::empty;
+  }
+}
+
+bool Sample::intact() const noexcept {
+  if (reader_ == nullptr) return false;
+  // sync admit (reader): our reads of the payload before the state
+  std::atomic_thread_fence(std::memory_order_acquire);
+  return reader_->admitted();
+}
+
+Reference Sample::reference() const noexcept {
+  if (reader_ == nullptr) return {};
+  return {reader_->geometry_.stream_id, info_.sequence, slot_,
+          static_cast<std::uint32_t>(info_.priority)};
+}
+
+std::uint32_t Sample::reference_count() const noexcept {
+  if (reader_ == nullptr || !has_references_) return 0;
+  std::uint32_t count = 0;
+  std::memcpy(&count, data_ + shm::round_up(size_, 8), sizeof count);
+  return std::min(count, reader_->geometry_.max_references);
+}
+
+Reference Sample::reference_at(std::uint32_t index) const noexcept {
+  Reference reference;
+  if (index < reference_count()) {
+    std::memcpy(&reference, data_ + shm::round_up(size_, 8) + 8 + index * sizeof reference,
+                sizeof reference);
+  }
+  return reference;
+}
+
+}  // namespace sluice

@@ -1,0 +1,87 @@
+// A publisher and its readers in one process, each with mappings of its own: the same path through
+// descriptors, verification and admission that separate processes take.
+#pragma once
+
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <utility>
+
+#include "shm/arena.hpp"
+#include "shm/publisher.hpp"
+#include "shm/reader.hpp"
+
+namespace sluice::test {
+
+/// The value, or the end of the test program with the error's sentence.
+template <class T>
+T must(Result<T> result) {
+  if (!result) {
+    std::fprintf(stderr, "unexpected error: %s\n", result.error().message.c_str());
+    std::abort();
+  }
+  return std::move(*result);
+}
+
+inline void must(Result<void> result) {
+  if (!result) {
+    std::fprintf(stderr, "unexpected error: %s\n", result.error().message.c_str());
+    std::abort();
+  }
+}
+
+class LocalLink {
+ public:
+  explicit LocalLink(const StreamOptions& options)
+      : publisher_(must(shm::Publisher::create(options))),
+        reader_arena_(must(shm::Arena::create("test-readers"))),
+        wake_arena_(must(shm::Arena::create("test-wakes"))) {}
+
+  shm::Publisher& publisher() { return *publisher_; }
+
+  /// Attaches a reader; `event` as in AttachRequest.
+  Result<shm::ReaderPtr> try_attach(const SubscriptionOptions& options,
+                                    shm::UniqueFd event = shm::UniqueFd{}) {
+    auto stream = publisher_->share();
+    if (!stream) return std::move(stream).error();
+    auto reader = shm::Reader::open(*stream, options, reader_arena_);
+    if (!reader) return std::move(reader).error();
+    shm::AttachRequest request;
+    request.options = options;
+    request.reader_arena = view_of(*reader_arena_);
+    request.page_offset = (*reader)->page_offset();
+    request.wake_arena = wake_arena_;
+    request.event = std::move(event);
+    auto admission = publisher_->attach(std::move(request));
+    if (!admission) return std::move(admission).error();
+    last_id_ = admission->reader_id;
+    auto started = (*reader)->start(view_of(*wake_arena_), admission->wake_offset);
+    if (!started) return std::move(started).error();
+    return reader;
+  }
+
+  shm::ReaderPtr attach(const SubscriptionOptions& options,
+                        shm::UniqueFd event = shm::UniqueFd{}) {
+    return must(try_attach(options, std::move(event)));
+  }
+
+  /// Closes the publisher, as its process's end would.
+  void close_publisher() { publisher_.reset(); }
+  [[nodiscard]] std::uint32_t last_reader_id() const { return last_id_; }
+  std::shared_ptr<shm::Arena> reader_arena() { return reader_arena_; }
+  std::shared_ptr<shm::Arena> wake_arena() { return wake_arena_; }
+
+ private:
+  static std::shared_ptr<const shm::View> view_of(const shm::Arena& arena) {
+    const shm::UniqueFd fd = must(arena.share());
+    return std::make_shared<const shm::View>(
+        must(shm::View::open(fd.get(), "an arena", arena.size())));
+  }
+
+  shm::PublisherPtr publisher_;
+  std::shared_ptr<shm::Arena> reader_arena_;
+  std::shared_ptr<shm::Arena> wake_arena_;
+  std::uint32_t last_id_ = 0;
+};
+
+}  // namespace sluice::test
