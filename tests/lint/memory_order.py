@@ -3,6 +3,7 @@
 In shm/ and transport/ a statement that names a memory order, or is a fence, carries one of
 
     // sync claim (reader side): why             one end of the protocol `claim`
+    // sync claim, wake (reader): why            of two protocols at once; "side" may be left out
     // relaxed: why no order is needed           only where every order in the statement is relaxed
 
 in itself or in the comment directly above it. A `relaxed` tag holds for a run of relaxed statements on
@@ -19,7 +20,7 @@ import lint
 
 FOLDERS = ["shm", "transport"]
 ORDERED = re.compile(r"\bmemory_order(?:_|::)(\w+)|\b(atomic_(?:thread|signal)_fence)\b")
-SYNC = re.compile(r"//.*?\bsync ([a-z][a-z0-9_-]*) \(([^)]+)\): *\S")
+SYNC = re.compile(r"//.*?\bsync ([a-z][a-z0-9_-]*(?:, *[a-z][a-z0-9_-]*)*) \(([^)]+)\): *\S")
 RELAXED = re.compile(r"//.*?\brelaxed: *\S")
 ATOMIC_CALL = re.compile(
     r"(?:\.|->)\s*(load|store|exchange|compare_exchange_weak|compare_exchange_strong"
@@ -90,7 +91,8 @@ def check_tags(source, ends):
         syncs = [match for line in comments for match in SYNC.finditer(line)]
         for match in syncs:
             side = match.group(2).removesuffix(" side").strip()
-            ends.setdefault(match.group(1), {}).setdefault(side, (source.path, index + 1))
+            for name in re.split(r", *", match.group(1)):
+                ends.setdefault(name, {}).setdefault(side, (source.path, index + 1))
         tagged = bool(syncs)
         if all_relaxed and not tagged:
             tagged = any(RELAXED.search(line) for line in comments) or first == relaxed_until + 1

@@ -131,6 +131,14 @@ class MemoryOrderTest(selftest.CheckTest):
             ("shm/a.cpp:1", "`sync wake` has one end only (reader)"),
         )
 
+    def test_one_access_may_be_an_end_of_several_protocols(self):
+        self.assert_found(
+            {
+                "shm/a.cpp": PAIR + "a.store(1, std::memory_order_seq_cst);  // sync pub, wake (writer): x\n",
+            },
+            ("shm/a.cpp:5", "`sync wake` has one end only (writer)"),
+        )
+
     def test_an_order_left_out_is_found_in_shm(self):
         self.assert_found(
             {
