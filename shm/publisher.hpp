@@ -88,6 +88,7 @@ class Publisher {
   [[nodiscard]] std::size_t reader_count() const noexcept { return readers_.size(); }
   [[nodiscard]] const std::byte* control() const noexcept { return control_.data(); }
   [[nodiscard]] const PublisherCounters& counters() const noexcept { return *counters_; }
+  [[nodiscard]] const Histogram& intervals() const noexcept { return *intervals_; }
 
  private:
   friend class sluice::Loan;

@@ -1,0 +1,69 @@
+// The writing end of a stream.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "sluice/export.hpp"
+#include "sluice/loan.hpp"
+#include "sluice/options.hpp"
+#include "sluice/result.hpp"
+#include "sluice/stats.hpp"
+
+namespace sluice {
+
+/// Owns one stream: the memory that its messages travel in. Move-only; a moved-from publisher may
+/// only be destroyed or assigned to. Thread-compatible: one thread at a time. `loan` may block where
+/// OnFull::wait says so, `accept` until its timeout, the others never; only `create` and `accept`
+/// allocate.
+class SLUICE_EXPORT Publisher {
+ public:
+  /// Creates the stream. The error names the option that cannot be met.
+  static Result<Publisher> create(const StreamOptions& options);
+
+  Publisher(Publisher&&) noexcept;
+  Publisher& operator=(Publisher&&) noexcept;
+  /// Ends the stream: subscribers drain what was published and then see Outcome::ended.
+  ~Publisher();
+
+  /// A slot to write a message of `size_bytes` into. An empty loan says why: no_slot, no_loan, full,
+  /// too_large, no_memory, ended.
+  Loan loan(std::uint64_t size_bytes, Priority priority = Priority::critical) noexcept;
+
+  /// Publishes the loan to every subscriber at once and empties it. Wait-free, one system call for
+  /// each subscriber that sleeps. mismatch: a loan of another publisher; empty: an empty loan.
+  Outcome publish(Loan&& loan) noexcept;
+  /// Publishes all of them in order; stops at the first that cannot be and returns its outcome.
+  Outcome publish(std::span<Loan> loans) noexcept;
+
+  /// Lets go of what every subscriber has passed, and of the samples attached to it. `loan` does
+  /// this too; call it when nothing is published for a while.
+  void collect() noexcept;
+
+  /// Answers the one Subscriber::connect that waits at the other end of `socket`, a connected
+  /// SOCK_SEQPACKET socket, which stays the caller's and is not needed afterwards. `refused`: the
+  /// subscription does not fit (the subscriber is told the same sentence); `untrusted`: what arrived
+  /// is not a valid request.
+  Result<void> accept(int socket,
+                      std::chrono::milliseconds timeout = std::chrono::milliseconds{5000});
+
+  /// Forgets subscriptions whose process has ended; returns how many.
+  std::size_t reap() noexcept;
+  /// Subscriptions that are attached now.
+  [[nodiscard]] std::size_t subscriber_count() const noexcept;
+
+  /// Ends the stream now; loans are refused from then on.
+  void end() noexcept;
+
+  [[nodiscard]] std::uint64_t stream_id() const noexcept;
+  [[nodiscard]] StreamStats stats() const noexcept;
+
+ private:
+  struct Impl;
+  explicit Publisher(std::unique_ptr<Impl> impl) noexcept;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sluice

@@ -1,0 +1,100 @@
+// The reading end of a stream, and waiting for many of them.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "sluice/export.hpp"
+#include "sluice/options.hpp"
+#include "sluice/result.hpp"
+#include "sluice/sample.hpp"
+#include "sluice/stats.hpp"
+
+namespace sluice {
+
+using Deadline = std::chrono::steady_clock::time_point;
+
+class WaitSet;
+
+/// One subscription to one stream. Move-only; a moved-from subscriber may only be destroyed or
+/// assigned to. Bound to one thread at a time; its samples may be released in any thread and may
+/// outlive it. `take` makes no system call, takes no lock and allocates nothing.
+class SLUICE_EXPORT Subscriber {
+ public:
+  /// Subscribes to the stream of the publisher that calls Publisher::accept at the other end of
+  /// `socket`, a connected SOCK_SEQPACKET socket. The socket stays the caller's and is not needed
+  /// afterwards. `refused`: the publisher's reason; `untrusted`: what it handed over is not a valid
+  /// stream; `system`: the socket failed or the timeout passed.
+  static Result<Subscriber> connect(
+      int socket, const SubscriptionOptions& options,
+      std::chrono::milliseconds timeout = std::chrono::milliseconds{5000});
+  /// The same, as a member of `set`.
+  static Result<Subscriber> connect(
+      int socket, const SubscriptionOptions& options, WaitSet& set,
+      std::chrono::milliseconds timeout = std::chrono::milliseconds{5000});
+
+  Subscriber(Subscriber&&) noexcept;
+  Subscriber& operator=(Subscriber&&) noexcept;
+  ~Subscriber();
+
+  /// The next message, or an empty sample that says why: empty, quota, evicted, ended.
+  Sample take() noexcept;
+  /// Fills `out` from the front; returns how many.
+  std::size_t take(std::span<Sample> out) noexcept;
+
+  /// Waits until take() has something: ok, timeout, ended, evicted. Blocked waits burn no
+  /// processor time.
+  Outcome wait(Deadline deadline) noexcept;
+  Outcome wait_for(std::chrono::nanoseconds duration) noexcept {
+    return wait(std::chrono::steady_clock::now() + duration);
+  }
+
+  /// DeliveryMode::reliable: the message is dealt with and need not be kept for this subscriber.
+  void acknowledge(const Sample& sample) noexcept;
+
+  /// The message of this stream that a reference names, in place; see Sample::reference_at. An
+  /// empty sample says why: expired, mismatch (of another stream), quota, evicted, timeout.
+  Sample resolve(const Reference& reference) noexcept;
+
+  [[nodiscard]] std::uint64_t stream_id() const noexcept;
+  [[nodiscard]] const std::string& label() const noexcept;
+  [[nodiscard]] SubscriptionStats stats() const noexcept;
+
+ private:
+  friend class WaitSet;
+  struct Impl;
+  explicit Subscriber(std::unique_ptr<Impl> impl) noexcept;
+  static Result<Subscriber> connect(int socket, const SubscriptionOptions& options, WaitSet* set,
+                                    std::chrono::milliseconds timeout);
+  std::unique_ptr<Impl> impl_;
+};
+
+/// One thread waits for many subscribers, which join when they connect and leave when they are
+/// destroyed. Bound to the same thread as they are.
+class SLUICE_EXPORT WaitSet {
+ public:
+  static Result<WaitSet> create();
+  WaitSet(WaitSet&&) noexcept;
+  WaitSet& operator=(WaitSet&&) noexcept;
+  ~WaitSet();
+
+  /// Waits until one of the subscribers has a message, was evicted or has ended: ok; or timeout.
+  Outcome wait(Deadline deadline) noexcept;
+
+  /// For epoll, GLib, asyncio: fd() becomes readable when a subscriber may have something. Before
+  /// every poll call arm(), and skip the poll when it returns false; after every poll call disarm().
+  [[nodiscard]] int fd() const noexcept;
+  bool arm() noexcept;
+  void disarm() noexcept;
+
+ private:
+  friend class Subscriber;
+  struct Impl;
+  explicit WaitSet(std::shared_ptr<Impl> impl) noexcept;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace sluice
