@@ -2,33 +2,15 @@
 // descriptors, verification and admission that separate processes take.
 #pragma once
 
-#include <cstdio>
-#include <cstdlib>
-#include <memory>
-#include <utility>
-
 #include "shm/arena.hpp"
 #include "shm/publisher.hpp"
 #include "shm/reader.hpp"
+#include "tests/support/must.hpp"
+
+#include <memory>
+#include <utility>
 
 namespace sluice::test {
-
-/// The value, or the end of the test program with the error's sentence.
-template <class T>
-T must(Result<T> result) {
-  if (!result) {
-    std::fprintf(stderr, "unexpected error: %s\n", result.error().message.c_str());
-    std::abort();
-  }
-  return std::move(*result);
-}
-
-inline void must(Result<void> result) {
-  if (!result) {
-    std::fprintf(stderr, "unexpected error: %s\n", result.error().message.c_str());
-    std::abort();
-  }
-}
 
 class LocalLink {
  public:
@@ -60,8 +42,7 @@ class LocalLink {
     return reader;
   }
 
-  shm::ReaderPtr attach(const SubscriptionOptions& options,
-                        shm::UniqueFd event = shm::UniqueFd{}) {
+  shm::ReaderPtr attach(const SubscriptionOptions& options, shm::UniqueFd event = shm::UniqueFd{}) {
     return must(try_attach(options, std::move(event)));
   }
 
