@@ -16,14 +16,23 @@ def wanted(path):
     return path.endswith(".cpp") or path.startswith("include/")
 
 
+def stands_for(word, name, words):
+    """Whether a word of a CMakeLists.txt names the file; `peer_${family}.cpp` does for each word family."""
+    before, variable, after = re.fullmatch(r"([^$]*)(\$\{\w+\})?(.*)", word).groups()
+    if not variable:
+        return word == name
+    value = name.removeprefix(before).removesuffix(after)
+    return value in words and name == before + value + after
+
+
 def is_listed(root, path):
     """Whether the nearest CMakeLists.txt above the file, or one further up, names it."""
     file = root / path
     for folder in file.parents:
         lists = folder / "CMakeLists.txt"
         if lists.is_file():
-            words = re.split(r"[\s()]+", lists.read_text(encoding="utf-8"))
-            if file.relative_to(folder).as_posix() in words:
+            words = set(re.split(r"[\s()]+", lists.read_text(encoding="utf-8")))
+            if any(stands_for(word, file.relative_to(folder).as_posix(), words) for word in words):
                 return True
         if folder == root:
             return False

@@ -20,6 +20,13 @@ class SourcesListedTest(selftest.CheckTest):
             }
         )
 
+    def test_a_name_with_a_variable_counts_for_the_words_that_stand_there(self):
+        lists = "function(peer family)\n  add_executable(x peer_${family}.cpp)\nendfunction()\npeer(raw)\n"
+        self.assert_found(
+            {"tests/bench/CMakeLists.txt": lists, "tests/bench/peer_raw.cpp": "", "tests/bench/peer_zmq.cpp": ""},
+            ("tests/bench/peer_zmq.cpp:1", "in no CMakeLists.txt"),
+        )
+
     def test_a_forgotten_source_is_found(self):
         self.assert_found(
             {"shm/CMakeLists.txt": "add_library(x a.cpp)", "shm/a.cpp": "", "shm/b.cpp": ""},
