@@ -1,11 +1,67 @@
-// Uses a public header and a symbol that lives in the library, and nothing else of Sluice.
-#include <cstdio>
-#include <string_view>
+// One message through a stream, with the installed headers and library and nothing else of Sluice.
+#include <sys/socket.h>
+#include <unistd.h>
 
-#include "sluice/result.hpp"
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <future>
+#include <string_view>
+#include <utility>
+
+#include "sluice/publisher.hpp"
+#include "sluice/subscriber.hpp"
+
+namespace {
+
+constexpr std::string_view kText = "from an installed library";
+
+int fail(const char* what, const char* why) {
+  std::fprintf(stderr, "%s: %s\n", what, why);
+  return 1;
+}
+
+int run(int publisher_end, int subscriber_end) {
+  sluice::StreamOptions options;
+  options.label = "consumer";
+  options.pools = {{.slot_bytes = 64}};
+  auto publisher = sluice::Publisher::create(options);
+  if (!publisher) return fail("create", publisher.error().message.c_str());
+
+  auto accepted = std::async(std::launch::async, [&] { return publisher->accept(publisher_end); });
+  auto subscriber = sluice::Subscriber::connect(subscriber_end, {});
+  if (auto result = accepted.get(); !result) return fail("accept", result.error().message.c_str());
+  if (!subscriber) return fail("connect", subscriber.error().message.c_str());
+
+  sluice::Loan loan = publisher->loan(kText.size());
+  if (!loan) return fail("loan", sluice::to_string(loan.outcome()));
+  std::memcpy(loan.data(), kText.data(), kText.size());
+  const sluice::Outcome published = publisher->publish(std::move(loan));
+  if (published != sluice::Outcome::ok) return fail("publish", sluice::to_string(published));
+
+  const sluice::Outcome waited = subscriber->wait_for(std::chrono::seconds{10});
+  if (waited != sluice::Outcome::ok) return fail("wait", sluice::to_string(waited));
+  const sluice::Sample sample = subscriber->take();
+  if (!sample) return fail("take", sluice::to_string(sample.outcome()));
+  if (sample.size() != kText.size() ||
+      std::memcmp(sample.data(), kText.data(), kText.size()) != 0) {
+    return fail("take", "another message");
+  }
+  std::puts("one message arrived");
+  return 0;
+}
+
+}  // namespace
 
 int main() {
-  const std::string_view name = sluice::to_string(sluice::Outcome::timeout);
-  std::printf("sluice says: %s\n", name.data());
-  return name == "timeout" ? 0 : 1;
+  std::array<int, 2> ends{};
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) {
+    return fail("socketpair", std::strerror(errno));
+  }
+  const int code = run(ends[0], ends[1]);
+  ::close(ends[0]);
+  ::close(ends[1]);
+  return code;
 }
