@@ -1,0 +1,218 @@
+// iceoryx 2.0.3 (the version of Debian 12), used as its documentation recommends:
+//
+// - The untyped C++ publisher and subscriber: loan, publish, take, release; the chunk is the
+// message.
+// - Polling is take() in a loop. Blocking is a WaitSet with the state HAS_DATA attached.
+// - Lossless is WAIT_FOR_CONSUMER with BLOCK_PRODUCER: the publisher spins (with sched_yield) in
+// publish()
+//   while the queue is full.
+// - RouDi runs for this measurement only, with pools for the sizes of the workloads and its
+// defaults
+//   otherwise (monitoring is on). Eight frames are the fewest that cannot run out: a chunk on loan,
+//   one that the publisher keeps for its next loan, one held by each reader, those that wait.
+#include "iceoryx_posh/popo/untyped_publisher.hpp"
+#include "iceoryx_posh/popo/untyped_subscriber.hpp"
+#include "iceoryx_posh/popo/wait_set.hpp"
+#include "iceoryx_posh/runtime/posh_runtime.hpp"
+#include "tests/bench/cell.hpp"
+#include "tests/bench/clock.hpp"
+#include "tests/bench/process.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <fstream>
+#include <stdexcept>
+#include <system_error>
+
+namespace sluice::bench {
+namespace {
+
+constexpr std::uint64_t kReadyLimitNs = 15'000'000'000;
+
+// ---- RouDi
+
+class Roudi {
+ public:
+  explicit Roudi(const std::string& directory) {
+    const std::string config = directory + "/roudi.toml";
+    write_config(config);
+    std::array<int, 2> log{};
+    if (pipe2(log.data(), O_CLOEXEC) != 0) {
+      throw std::system_error(errno, std::generic_category(), "pipe");
+    }
+    const pid_t parent = getpid();
+    pid_ = fork();
+    if (pid_ == 0) {
+      die_with_parent(parent);
+      dup2(log[1], STDOUT_FILENO);
+      dup2(log[1], STDERR_FILENO);
+      execlp("iox-roudi", "iox-roudi", "--config-file", config.c_str(), nullptr);
+      _exit(127);
+    }
+    close(log[1]);
+    log_fd_ = log[0];
+    try {
+      if (pid_ < 0) throw std::system_error(errno, std::generic_category(), "fork");
+      await_ready();
+    } catch (...) {
+      stop();
+      throw;
+    }
+  }
+  Roudi(const Roudi&) = delete;
+  Roudi& operator=(const Roudi&) = delete;
+  ~Roudi() { stop(); }
+
+  pid_t pid() const { return pid_; }
+
+ private:
+  static void write_config(const std::string& path) {
+    std::ofstream file(path);
+    file << "[general]\nversion = 1\n[[segment]]\n";
+    for (const auto& [size, count] :
+         {std::pair{64, 512}, std::pair{4096, 64}, std::pair{int{kFrameBytes}, 8}}) {
+      file << "[[segment.mempool]]\nsize = " << size << "\ncount = " << count << "\n";
+    }
+    file.close();
+    if (!file) throw std::runtime_error("cannot write " + path);
+  }
+
+  /// Reads its log until it says that clients may come. What it logs later fits into the pipe.
+  void await_ready() {
+    const std::uint64_t until_ns = now_ns() + kReadyLimitNs;
+    std::string log;
+    while (log.find("RouDi is ready") == std::string::npos) {
+      pollfd readable{.fd = log_fd_, .events = POLLIN, .revents = 0};
+      std::array<char, 512> part{};
+      ssize_t n = 0;
+      if (::poll(&readable, 1, 100) > 0) {
+        n = read(log_fd_, part.data(), part.size());
+        if (n <= 0) throw std::runtime_error("iox-roudi ended: " + log);
+        log.append(part.data(), static_cast<std::size_t>(n));
+      }
+      if (now_ns() > until_ns) throw std::runtime_error("iox-roudi is not ready: " + log);
+    }
+  }
+
+  void stop() {
+    stop_child(pid_);
+    pid_ = -1;
+    close(log_fd_);
+  }
+
+  pid_t pid_ = -1;
+  int log_fd_ = -1;
+};
+
+// ---- the ends
+
+iox::capro::ServiceDescription service_of(const Channel& channel) {
+  using iox::capro::IdString_t;
+  return {IdString_t("sluice"), IdString_t("bench"),
+          channel.index == 0 ? IdString_t("out") : IdString_t("back")};
+}
+
+class IceoryxSender {
+ public:
+  explicit IceoryxSender(const Channel& channel)
+      : publisher_(service_of(channel), options_of(channel)) {}
+
+  void connect() {
+    while (!publisher_.hasSubscribers()) sleep_until_ns(now_ns() + 1'000'000);
+  }
+  std::span<std::byte> prepare(std::size_t bytes) {
+    auto loan = publisher_.loan(static_cast<std::uint32_t>(bytes));
+    if (loan.has_error()) throw std::runtime_error("iceoryx: loan failed");
+    chunk_ = loan.value();
+    return {static_cast<std::byte*>(chunk_), bytes};
+  }
+  void send() { publisher_.publish(chunk_); }
+
+ private:
+  static iox::popo::PublisherOptions options_of(const Channel& channel) {
+    iox::popo::PublisherOptions options;
+    if (channel.lossless) {
+      options.subscriberTooSlowPolicy = iox::popo::ConsumerTooSlowPolicy::WAIT_FOR_CONSUMER;
+    }
+    return options;
+  }
+
+  iox::popo::UntypedPublisher publisher_;
+  void* chunk_ = nullptr;
+};
+
+class IceoryxReceiver {
+ public:
+  explicit IceoryxReceiver(const Channel& channel)
+      : subscriber_(service_of(channel), options_of(channel)), bytes_(channel.message_bytes) {
+    if (channel.waiting == Waiting::kPoll) return;
+    wait_set_.emplace();
+    if (wait_set_->attachState(subscriber_, iox::popo::SubscriberState::HAS_DATA).has_error()) {
+      throw std::runtime_error("iceoryx: attaching to the WaitSet failed");
+    }
+  }
+
+  void connect() {
+    while (subscriber_.getSubscriptionState() != iox::SubscribeState::SUBSCRIBED) {
+      sleep_until_ns(now_ns() + 1'000'000);
+    }
+  }
+  std::span<const std::byte> poll() {
+    auto taken = subscriber_.take();
+    if (taken.has_error()) {
+      if (taken.get_error() == iox::popo::ChunkReceiveResult::NO_CHUNK_AVAILABLE) return {};
+      throw std::runtime_error("iceoryx: take failed");
+    }
+    chunk_ = taken.value();
+    return {static_cast<const std::byte*>(chunk_), bytes_};
+  }
+  std::span<const std::byte> wait() {
+    wait_set_->wait();
+    return poll();
+  }
+  void release() { subscriber_.release(chunk_); }
+
+ private:
+  static iox::popo::SubscriberOptions options_of(const Channel& channel) {
+    iox::popo::SubscriberOptions options;
+    options.queueCapacity = channel.depth;
+    if (channel.lossless) options.queueFullPolicy = iox::popo::QueueFullPolicy::BLOCK_PRODUCER;
+    return options;
+  }
+
+  iox::popo::UntypedSubscriber subscriber_;
+  std::optional<iox::popo::WaitSet<1>> wait_set_;
+  const std::size_t bytes_;
+  const void* chunk_ = nullptr;
+};
+
+class Iceoryx {
+ public:
+  explicit Iceoryx(const CellContext& cell) : roudi_(cell.directory) {}
+
+  void enter(unsigned role) {
+    iox::runtime::PoshRuntime::initRuntime(
+        iox::RuntimeName_t(iox::cxx::TruncateToCapacity, "bench-role-" + std::to_string(role)));
+  }
+  auto sender(const Channel& channel) { return std::make_unique<IceoryxSender>(channel); }
+  auto receiver(const Channel& channel, unsigned) {
+    return std::make_unique<IceoryxReceiver>(channel);
+  }
+  std::vector<pid_t> daemons() { return {roudi_.pid()}; }
+
+ private:
+  Roudi roudi_;
+};
+
+}  // namespace
+}  // namespace sluice::bench
+
+int main(int argc, char** argv) {
+  using namespace sluice::bench;
+  return cell_main(argc, argv, {{"iceoryx", make_peer<Iceoryx>()}});
+}

@@ -1,0 +1,244 @@
+#include "tests/bench/report.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <optional>
+#include <span>
+#include <sstream>
+#include <string_view>
+#include <utility>
+
+namespace sluice::bench {
+namespace {
+
+using nlohmann::json;
+
+/// A figure of a cell's result. Headlines get spread and ratio, the others a plain column.
+struct Metric {
+  const char* key;
+  const char* title;
+  bool headline;
+  double scale = 1;  // from the result's unit to the column's
+};
+
+constexpr std::array kPingPongMetrics{
+    Metric{"p50_us", "p50 µs", true}, Metric{"p90_us", "p90", false},
+    Metric{"p99_us", "p99", false},   Metric{"p999_us", "p99.9", false},
+    Metric{"max_us", "max", false},   Metric{"cpu_us", "cpu µs/msg", false},
+};
+constexpr std::array kStreamMetrics{
+    Metric{"per_second", "messages/s", true},
+    Metric{"cpu_us", "cpu µs/msg", false},
+};
+constexpr std::array kFanOutMetrics{
+    Metric{"cpu_us", "cpu ms/frame", true, 1e-3},
+    Metric{"p50_us", "p50 µs", true},
+    Metric{"p99_us", "p99 µs", true},
+    Metric{"memory_mb", "memory MB", true},
+    Metric{"p90_us", "p90", false},
+    Metric{"p999_us", "p99.9", false},
+    Metric{"max_us", "max", false},
+    Metric{"lost", "lost", false},
+};
+
+std::span<const Metric> metrics_of(const Workload& workload) {
+  switch (workload.kind) {
+    case Kind::kPingPong:
+      return kPingPongMetrics;
+    case Kind::kStream:
+      return kStreamMetrics;
+    case Kind::kFanOut:
+      break;
+  }
+  return kFanOutMetrics;
+}
+
+const char* explanation_of(const Workload& workload) {
+  switch (workload.kind) {
+    case Kind::kPingPong:
+      return "one way = half a round trip; lower is better";
+    case Kind::kStream:
+      return "higher is better";
+    case Kind::kFanOut:
+      break;
+  }
+  return "latency from publish to taken; lower is better";
+}
+
+struct Spread {
+  double median;
+  double min;
+  double max;
+};
+
+std::optional<Spread> spread_of(const Series& series, const char* key) {
+  std::vector<double> values;
+  for (const json& round : series.rounds) {
+    if (round.value("ok", false) && round.contains(key)) values.push_back(round[key].get<double>());
+  }
+  if (values.empty()) return std::nullopt;
+  std::ranges::sort(values);
+  const std::size_t middle = values.size() / 2;
+  const double median =
+      values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+  return Spread{.median = median, .min = values.front(), .max = values.back()};
+}
+
+std::optional<double> ratio_of(const Series& series, const std::vector<Series>& all,
+                               const char* key) {
+  const auto reference = std::ranges::find_if(all, [&](const Series& other) {
+    return other.workload == series.workload && other.peer->name == kReferencePeer;
+  });
+  if (reference == all.end()) return std::nullopt;
+  const std::optional<Spread> own = spread_of(series, key);
+  const std::optional<Spread> one = spread_of(*reference, key);
+  if (!own || !one || one->median <= 0) return std::nullopt;
+  return own->median / one->median;
+}
+
+/// Three significant digits, more before the point when there are.
+std::string number(double value) {
+  std::array<char, 32> text{};
+  if (value == 0) return "0";
+  const int magnitude = static_cast<int>(std::floor(std::log10(std::abs(value))));
+  const int decimals = std::clamp(2 - magnitude, 0, 6);
+  std::snprintf(text.data(), text.size(), "%.*f", decimals, value);
+  std::string digits = text.data();
+  if (decimals > 0) return digits;
+  for (std::ptrdiff_t at = std::ssize(digits) - 3; at > 0; at -= 3) {
+    digits.insert(static_cast<std::size_t>(at), 1, ',');
+  }
+  return digits;
+}
+
+using Row = std::vector<std::string>;
+
+/// Columns on a terminal: bytes that continue a UTF-8 character take none.
+std::size_t width_of(std::string_view text) {
+  return static_cast<std::size_t>(std::ranges::count_if(
+      text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
+}
+
+/// The first two columns to the left, numbers to the right.
+void print_rows(std::ostream& out, const std::vector<Row>& rows) {
+  std::vector<std::size_t> widths;
+  for (const Row& row : rows) {
+    widths.resize(std::max(widths.size(), row.size()));
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width_of(row[i]));
+  }
+  for (const Row& row : rows) {
+    std::string line = " ";
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      const std::string padding(widths[i] - width_of(row[i]), ' ');
+      line += i < 2 ? " " + row[i] + padding + " " : " " + padding + row[i] + " ";
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    out << line << '\n';
+  }
+}
+
+Row header_of(const Workload& workload) {
+  Row row{"peer", "payload"};
+  for (const Metric& metric : metrics_of(workload)) {
+    if (!metric.headline) continue;
+    row.insert(row.end(), {metric.title, "min – max", "ratio"});
+  }
+  for (const Metric& metric : metrics_of(workload)) {
+    if (!metric.headline) row.push_back(metric.title);
+  }
+  return row;
+}
+
+Row row_of(const Series& series, const std::vector<Series>& all) {
+  Row row{std::string(series.peer->name), std::string(series.peer->payload)};
+  for (const Metric& metric : metrics_of(*series.workload)) {
+    if (!metric.headline) continue;
+    const std::optional<Spread> spread = spread_of(series, metric.key);
+    if (!spread) {
+      row.insert(row.end(), {"failed", "", ""});
+      continue;
+    }
+    const std::optional<double> ratio = ratio_of(series, all, metric.key);
+    row.push_back(number(spread->median * metric.scale));
+    std::string range = number(spread->min * metric.scale);
+    range.append(" – ").append(number(spread->max * metric.scale));
+    row.push_back(std::move(range));
+    row.push_back(ratio ? number(*ratio) : "–");
+  }
+  for (const Metric& metric : metrics_of(*series.workload)) {
+    if (metric.headline) continue;
+    const std::optional<Spread> spread = spread_of(series, metric.key);
+    row.push_back(spread ? number(spread->median * metric.scale) : "");
+  }
+  return row;
+}
+
+/// How many cores other processes kept busy meanwhile, median over everything that ran.
+double foreign_cores(const std::vector<Series>& all, const Workload& workload) {
+  Series together{.workload = &workload, .peer = nullptr, .rounds = {}};
+  for (const Series& series : all) {
+    if (series.workload != &workload) continue;
+    together.rounds.insert(together.rounds.end(), series.rounds.begin(), series.rounds.end());
+  }
+  const std::optional<Spread> spread = spread_of(together, "foreign_cores");
+  return spread ? spread->median : 0;
+}
+
+}  // namespace
+
+std::vector<std::string> failures(const std::vector<Series>& all) {
+  std::vector<std::string> lines;
+  for (const Series& series : all) {
+    for (std::size_t i = 0; i < series.rounds.size(); ++i) {
+      const json& round = series.rounds[i];
+      if (round.value("ok", false)) continue;
+      std::string line = std::string(series.workload->id) + "/" + std::string(series.peer->name) +
+                         ", round " + std::to_string(i + 1) + ": " +
+                         round.value("error", "unknown");
+      if (const std::string log = round.value("log", ""); !log.empty()) line += "\n" + log;
+      lines.push_back(std::move(line));
+    }
+  }
+  return lines;
+}
+
+std::string table(const std::vector<Series>& all) {
+  std::ostringstream out;
+  for (const Workload& workload : workloads()) {
+    std::vector<Row> rows{header_of(workload)};
+    for (const Series& series : all) {
+      if (series.workload == &workload) rows.push_back(row_of(series, all));
+    }
+    if (rows.size() == 1) continue;
+    out << '\n' << workload.title << "   (" << workload.id << ")\n";
+    out << "  " << explanation_of(workload) << "; other processes kept "
+        << number(std::round(foreign_cores(all, workload) * 100) / 100)
+        << " cores busy meanwhile\n";
+    print_rows(out, rows);
+  }
+  return out.str();
+}
+
+json summary(const std::vector<Series>& all) {
+  json workloads_json = json::object();
+  for (const Series& series : all) {
+    json& workload = workloads_json[std::string(series.workload->id)];
+    workload["title"] = series.workload->title;
+    workload["foreign_cores"] = foreign_cores(all, *series.workload);
+    json& peer = workload["peers"][std::string(series.peer->name)];
+    for (const Metric& metric : metrics_of(*series.workload)) {
+      const std::optional<Spread> spread = spread_of(series, metric.key);
+      if (!spread) continue;
+      json& figure = peer["figures"][metric.key];
+      figure = {{"median", spread->median}, {"min", spread->min}, {"max", spread->max}};
+      if (!metric.headline) continue;
+      if (const auto ratio = ratio_of(series, all, metric.key)) figure["ratio"] = *ratio;
+    }
+    peer["rounds"] = series.rounds;
+  }
+  return workloads_json;
+}
+
+}  // namespace sluice::bench

@@ -1,0 +1,98 @@
+#include "tests/bench/workload.hpp"
+
+#include <algorithm>
+#include <array>
+
+namespace sluice::bench {
+namespace {
+
+// The depth of small messages is the most that iceoryx's subscriber queue can hold. Frames get
+// four: a camera pipeline does not queue more. Warm-ups pass through every slot of every peer more
+// than once.
+constexpr std::array kWorkloads{
+    Workload{.id = "pingpong64-poll",
+             .title = "64 B ping-pong, polling, two cores",
+             .kind = Kind::kPingPong,
+             .waiting = Waiting::kPoll,
+             .placement = Placement::kTwoCores,
+             .message_bytes = 64,
+             .touched = true,
+             .depth = 8,
+             .warm_up_messages = 2'000},
+    Workload{.id = "pingpong4k-poll",
+             .title = "4 KiB ping-pong, written and read, polling, two cores",
+             .kind = Kind::kPingPong,
+             .waiting = Waiting::kPoll,
+             .placement = Placement::kTwoCores,
+             .message_bytes = 4096,
+             .touched = true,
+             .depth = 8,
+             .warm_up_messages = 2'000},
+    Workload{.id = "pingpong64-block-1core",
+             .title = "64 B ping-pong, blocking, both on one core",
+             .kind = Kind::kPingPong,
+             .waiting = Waiting::kBlock,
+             .placement = Placement::kOneCore,
+             .message_bytes = 64,
+             .touched = true,
+             .depth = 8,
+             .warm_up_messages = 500},
+    Workload{.id = "pingpong64-block-2cores",
+             .title = "64 B ping-pong, blocking, two cores",
+             .kind = Kind::kPingPong,
+             .waiting = Waiting::kBlock,
+             .placement = Placement::kTwoCores,
+             .message_bytes = 64,
+             .touched = true,
+             .depth = 8,
+             .warm_up_messages = 500},
+    Workload{.id = "stream64",
+             .title = "64 B lossless stream, one way, two cores",
+             .kind = Kind::kStream,
+             .waiting = Waiting::kPoll,
+             .placement = Placement::kTwoCores,
+             .message_bytes = 64,
+             .touched = true,
+             .depth = 256,
+             .warm_up_messages = 2'000},
+    Workload{.id = "frames-touched",
+             .title = "6,220,800 B frames, lossless, back to back, written and read, two cores",
+             .kind = Kind::kStream,
+             .waiting = Waiting::kPoll,
+             .placement = Placement::kTwoCores,
+             .message_bytes = kFrameBytes,
+             .touched = true,
+             .depth = 4,
+             .warm_up_messages = 20},
+    Workload{.id = "frames-untouched",
+             .title = "6,220,800 B frames, lossless, back to back, untouched, two cores",
+             .kind = Kind::kStream,
+             .waiting = Waiting::kPoll,
+             .placement = Placement::kTwoCores,
+             .message_bytes = kFrameBytes,
+             .touched = false,
+             .depth = 4,
+             .warm_up_messages = 20},
+    Workload{.id = "fanout4",
+             .title = "1 publisher -> 4 blocking readers, 6,220,800 B frames at 30/s, untouched",
+             .kind = Kind::kFanOut,
+             .waiting = Waiting::kBlock,
+             .placement = Placement::kFree,
+             .message_bytes = kFrameBytes,
+             .touched = false,
+             .depth = 2,
+             .readers = 4,
+             .rate_hz = 30,
+             .warm_up_messages = 10},
+};
+
+}  // namespace
+
+std::span<const Workload> workloads() { return kWorkloads; }
+
+const Workload* find_workload(std::string_view id) {
+  const auto found = std::ranges::find(kWorkloads, id, &Workload::id);
+  return found == kWorkloads.end() ? nullptr : &*found;
+}
+
+}  // namespace sluice::bench
