@@ -10,6 +10,7 @@ bool small_poll(const Workload& workload) {
   return workload.kind == Kind::kPingPong && workload.waiting == Waiting::kPoll &&
          workload.message_bytes == 64;
 }
+bool small(const Workload& workload) { return workload.message_bytes == 64; }
 bool when_polling(const Workload& workload) { return workload.waiting == Waiting::kPoll; }
 bool when_blocking(const Workload& workload) { return workload.waiting == Waiting::kBlock; }
 
@@ -21,6 +22,10 @@ constexpr std::array kPeers{
              "floor: a shared ring, head and tails; no discovery, no protection", when_polling},
     PeerInfo{"raw-futex", "raw", "in place",
              "floor: the same ring, one futex per reader, no spinning", when_blocking},
+    PeerInfo{"sluice", "sluice", "in place",
+             "as installed, defaults: every message stamped; reliable and acknowledged when lossless",
+             always},
+    PeerInfo{"sluice-bare", "sluice", "in place", "the same without time stamps", small},
     PeerInfo{
         "iceoryx", "iceoryx", "in place",
         "untyped loan and take; WaitSet when blocking; WAIT_FOR_CONSUMER + BLOCK_PRODUCER when "
