@@ -41,6 +41,17 @@ inline void cpu_relax() noexcept {
 #endif
 }
 
+/// Asks for the cache line of `address` with the right to write it.
+inline void prefetch_for_writing(const void* address) noexcept {
+#if defined(__x86_64__)
+  // The builtin would only ask for reading: the x86-64 baseline does not promise prefetchw, but
+  // every processor that lacks it ignores it.
+  asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(address)));
+#else
+  __builtin_prefetch(address, 1);
+#endif
+}
+
 /// Whether this thread may run on more than one processor; where not, spinning only delays the
 /// other side.
 bool can_spin() noexcept;

@@ -31,9 +31,13 @@ Outcome Publisher::publish(Loan&& loan) noexcept {
   if (!loan) return Outcome::empty;
   if (loan.publisher_ != this) return Outcome::mismatch;
   if (ended_) return Outcome::ended;
+  const std::uint32_t pool = geometry_.pool_of(loan.slot_);
   write_entry(loan, geometry_.stamped ? now_ns() : 0, true);
   SLUICE_KILL_POINT("publish.before_wake");
   wake_sleepers();
+  // Off the critical path: the readers' copies of the lines that come next are taken back now.
+  const std::uint32_t next = slots_.peek(pool);
+  if (next != kNoSlot) prefetch_for_writing(slots_.address(pool, next));
   return Outcome::ok;
 }
 
@@ -119,8 +123,7 @@ void Publisher::write_entry(Loan& loan, std::uint64_t now, bool last) noexcept {
   }
   --lane.loans;
   --loans_;
-  loan.publisher_ = nullptr;
-  loan.outcome_ = Outcome::empty;
+  loan.clear();
 }
 
 void Publisher::record_interval(std::uint64_t now) noexcept {

@@ -133,6 +133,11 @@ class Reader {
   void release(Sample& sample) noexcept;
   void drop_one() noexcept;
   [[nodiscard]] bool admitted() const noexcept;
+  [[nodiscard]] const std::byte* address_of(std::uint32_t slot) const noexcept {
+    const std::uint32_t pool = geometry_.pool_of(slot);
+    const PoolGeometry& p = geometry_.pools[pool];
+    return pools_[pool].data() + p.slot_bytes * (slot - p.first_slot);
+  }
   Outcome sleep(std::uint32_t expected, std::uint64_t deadline_ns) noexcept;
 
   Geometry geometry_;
@@ -158,6 +163,7 @@ class Reader {
   // Samples released, by any thread. After closing, kClosed - taken_ is added: whoever brings it to
   // kClosed was the last and deletes the reader.
   std::atomic<std::uint64_t> released_{0};
+  std::uint64_t measured_ns_ = 0;  // publish time of the message measured last
   std::uint32_t reader_id_ = 0;
   std::uint32_t ticket_ = 0;
   std::uint32_t answered_ = 0;  // the publisher's wait for room that was answered last

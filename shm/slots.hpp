@@ -29,6 +29,10 @@ class Slots {
     list.pop_back();
     return slot;
   }
+  /// The slot that pop() would give, or kNoSlot.
+  [[nodiscard]] std::uint32_t peek(std::uint32_t pool) const noexcept {
+    return free_[pool].empty() ? kNoSlot : free_[pool].back();
+  }
   void push(std::uint32_t pool, std::uint32_t slot) noexcept { free_[pool].push_back(slot); }
 
   /// Commits some more slots of `pool` and makes them free. False when all are or memory is short;

@@ -24,11 +24,11 @@ class SLUICE_EXPORT Loan {
  public:
   Loan() = default;
   explicit Loan(Outcome why) noexcept : outcome_(why) {}
-  Loan(Loan&& other) noexcept { swap(other); }
+  Loan(Loan&& other) noexcept { take_over(other); }
   Loan& operator=(Loan&& other) noexcept {
     if (this != &other) {
-      give_back();
-      swap(other);
+      if (publisher_ != nullptr) give_back();
+      take_over(other);
     }
     return *this;
   }
@@ -64,15 +64,24 @@ class SLUICE_EXPORT Loan {
  private:
   friend class shm::Publisher;
   void give_back() noexcept;
-  void swap(Loan& other) noexcept {
-    std::swap(headers, other.headers);
-    std::swap(publisher_, other.publisher_);
-    std::swap(data_, other.data_);
-    std::swap(size_, other.size_);
-    std::swap(capacity_, other.capacity_);
-    std::swap(slot_, other.slot_);
-    std::swap(lane_, other.lane_);
-    std::swap(outcome_, other.outcome_);
+  void take_over(Loan& other) noexcept {
+    publisher_ = other.publisher_;
+    outcome_ = other.outcome_;
+    if (publisher_ == nullptr) return;
+    headers = other.headers;
+    data_ = other.data_;
+    size_ = other.size_;
+    capacity_ = other.capacity_;
+    slot_ = other.slot_;
+    lane_ = other.lane_;
+    other.clear();
+  }
+  void clear() noexcept {
+    publisher_ = nullptr;
+    data_ = nullptr;
+    size_ = 0;
+    capacity_ = 0;
+    outcome_ = Outcome::empty;
   }
 
   shm::Publisher* publisher_ = nullptr;

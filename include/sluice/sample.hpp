@@ -29,11 +29,11 @@ class SLUICE_EXPORT Sample {
  public:
   Sample() = default;
   explicit Sample(Outcome why) noexcept : outcome_(why) {}
-  Sample(Sample&& other) noexcept { swap(other); }
+  Sample(Sample&& other) noexcept { take_over(other); }
   Sample& operator=(Sample&& other) noexcept {
     if (this != &other) {
-      release();
-      swap(other);
+      if (reader_ != nullptr) release();
+      take_over(other);
     }
     return *this;
   }
@@ -65,16 +65,22 @@ class SLUICE_EXPORT Sample {
 
  private:
   friend class shm::Reader;
-  void swap(Sample& other) noexcept {
-    std::swap(reader_, other.reader_);
-    std::swap(data_, other.data_);
-    std::swap(size_, other.size_);
-    std::swap(slot_, other.slot_);
-    std::swap(outcome_, other.outcome_);
-    std::swap(resolved_, other.resolved_);
-    std::swap(has_references_, other.has_references_);
-    std::swap(timed_from_ns_, other.timed_from_ns_);
-    std::swap(info_, other.info_);
+  // Plain copies: this is on the path of every message.
+  void take_over(Sample& other) noexcept {
+    reader_ = other.reader_;
+    outcome_ = other.outcome_;
+    if (reader_ == nullptr) return;
+    data_ = other.data_;
+    size_ = other.size_;
+    slot_ = other.slot_;
+    resolved_ = other.resolved_;
+    has_references_ = other.has_references_;
+    timed_from_ns_ = other.timed_from_ns_;
+    info_ = other.info_;
+    other.reader_ = nullptr;
+    other.data_ = nullptr;
+    other.size_ = 0;
+    other.outcome_ = Outcome::empty;
   }
 
   shm::Reader* reader_ = nullptr;
