@@ -24,6 +24,9 @@
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif
+#ifndef MFD_HUGE_2MB
+#define MFD_HUGE_2MB (21U << 26)
+#endif
 #ifndef F_SEAL_FUTURE_WRITE
 #define F_SEAL_FUTURE_WRITE 0x0010
 #endif
@@ -65,7 +68,7 @@ Result<std::unique_ptr<bip::mapped_region>> map(int fd, bip::mode_t mode, std::u
 
 int create_memfd(const char* name, HugePages huge_pages) {
   unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
-  if (huge_pages == HugePages::hugetlb) flags |= MFD_HUGETLB;
+  if (huge_pages == HugePages::hugetlb) flags |= MFD_HUGETLB | MFD_HUGE_2MB;
   const int fd = ::memfd_create(name, flags | MFD_NOEXEC_SEAL);
   // Kernels before 6.3 do not know MFD_NOEXEC_SEAL.
   return fd < 0 && errno == EINVAL ? ::memfd_create(name, flags) : fd;
@@ -116,6 +119,8 @@ Result<Segment> Segment::create(const char* name, std::uint64_t bytes,
                                 const SegmentOptions& options) {
   Segment segment;
   const bool hugetlb = options.huge_pages == HugePages::hugetlb;
+  const char* const remedy =
+      hugetlb ? " (too few huge pages of 2 MiB are reserved: sysctl vm.nr_hugepages)" : "";
   segment.commit_unit_ = hugetlb ? kHugePageBytes : page_bytes();
   segment.size_ = round_up(bytes, segment.commit_unit_);
   const std::string what = std::string("segment '") + name + "'";
@@ -126,15 +131,16 @@ Result<Segment> Segment::create(const char* name, std::uint64_t bytes,
 
   segment.fd_.reset(create_memfd(name, options.huge_pages));
   if (!segment.fd_.valid()) {
-    return system_error(hugetlb ? "memfd_create with huge pages for " + what +
-                                      " (reserve some: sysctl vm.nr_hugepages)"
-                                : "memfd_create for " + what);
+    return system_error("memfd_create for " + what + remedy);
   }
   if (::ftruncate(segment.fd_.get(), static_cast<off_t>(segment.size_)) != 0) {
     return system_error("setting the size of " + what + " to " + std::to_string(segment.size_));
   }
   auto region = map(segment.fd_.get(), bip::read_write, segment.size_, what);
-  if (!region) return std::move(region).error();
+  if (!region) {
+    region.error().message += remedy;
+    return std::move(region).error();
+  }
   segment.region_ = std::move(*region);
   segment.data_ = static_cast<std::byte*>(segment.region_->get_address());
 
