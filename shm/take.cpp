@@ -47,10 +47,7 @@ Sample Reader::take() noexcept {
         overtaken(i, ++attempt);
       }
     }
-    if (step == Step::taken) {
-      if (admitted()) [[likely]] return sample;
-      sample.release();
-    }
+    if (step == Step::taken) return sample;
   }
   return Sample{finish()};
 }
@@ -79,7 +76,8 @@ Outcome Reader::finish() noexcept {
   return outcome == Outcome::ok ? Outcome::empty : outcome;
 }
 
-// One attempt at one lane.
+// One attempt at one lane. Nothing is counted before admitted() was asked again: an entry that was
+// seen while still admitted is older than the eviction, so what finish() counts begins behind it.
 Reader::Step Reader::take_from(std::uint32_t index, Sample& out) noexcept {
   Lane& lane = lanes_[index];
   const Entry* entry = &lane.ring[lane.next & lane.mask];
@@ -90,6 +88,7 @@ Reader::Step Reader::take_from(std::uint32_t index, Sample& out) noexcept {
     // sync head (reader): the newest is at least being published
     const std::uint64_t head = heads_->head[index].load(std::memory_order_acquire);
     if (head > lane.next) {
+      if (!admitted()) return Step::gone;
       pass(index, head - lane.next, LossCause::policy);
       entry = &lane.ring[head & lane.mask];
       // sync publish (reader): entry and payload were written before
@@ -128,14 +127,15 @@ Reader::Step Reader::take_from(std::uint32_t index, Sample& out) noexcept {
   std::atomic_thread_fence(std::memory_order_acquire);
   // sync claim (reader): unchanged, so a publisher that retires it sees our bit
   const bool unchanged = entry->sequence.load(std::memory_order_seq_cst) == seen;
-  const bool expired = unchanged && info.publish_ns != 0 && (meta >> 32) != 0 &&
+  const bool ours = unchanged && admitted();
+  const bool expired = ours && info.publish_ns != 0 && (meta >> 32) != 0 &&
                        now_ns() > info.publish_ns + (meta >> 32) * 1'000'000u;
-  if (!valid || !unchanged || expired) {
+  if (!valid || !ours || expired) {
     if (valid) {
       // sync release (reader): we read nothing, but an older claim's release order is kept
       claims_[slot / 64].taken.fetch_and(~bit_of(slot), std::memory_order_release);
     }
-    if (!unchanged) return Step::gone;
+    if (!ours) return Step::gone;
     pass(index, 1, valid ? LossCause::expired : LossCause::invalid);
     return Step::skipped;
   }
@@ -200,6 +200,7 @@ void Reader::overtaken(std::uint32_t index, unsigned attempt) noexcept {
   const std::uint64_t tail = heads_->tail[index].load(std::memory_order_acquire);
   // sync head (reader): an upper bound for where there is something
   const std::uint64_t head = heads_->head[index].load(std::memory_order_acquire);
+  if (!admitted()) return;  // as in take_from
   const std::uint64_t ahead = (lane.mask + 1) >> attempt;
   std::uint64_t target = std::max(tail, attempt > 1 && head > ahead ? head - ahead : 0);
   // The words are foreign and may lag or lie: at least one entry ahead, at most behind the newest.
@@ -245,10 +246,11 @@ void Reader::acknowledge(const Sample& sample) noexcept {
   Lane& lane = lanes_[index];
   const std::uint64_t sequence = sample.info_.sequence;
   if (sequence < lane.cursor) return;  // twice
-  add_relaxed(page_->counters.acknowledged, 1);
   if (sequence == lane.cursor) {
+    add_relaxed(page_->counters.acknowledged, 1);
     settle(index, sequence + 1);
-  } else {
+  } else if (!lane.acknowledged[sequence & lane.mask]) {
+    add_relaxed(page_->counters.acknowledged, 1);
     lane.acknowledged[sequence & lane.mask] = true;
   }
 }
