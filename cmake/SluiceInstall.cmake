@@ -7,7 +7,7 @@ include(CMakePackageConfigHelpers)
 set(cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/sluice)
 
 install(
-  TARGETS sluice
+  TARGETS sluice sluice_pipeline
   EXPORT sluiceTargets
   LIBRARY COMPONENT runtime NAMELINK_COMPONENT development
   ARCHIVE COMPONENT development
