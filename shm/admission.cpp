@@ -73,6 +73,7 @@ Result<Admission> Publisher::attach(AttachRequest request) {
 
   ReaderRecord reader;
   reader.id = next_reader_id_++;
+  if (next_reader_id_ == 0) ++next_reader_id_;
   reader.mode = o.mode;
   reader.max_held = o.max_held;
   const std::byte* page = request.reader_arena->data() + request.page_offset;

@@ -69,6 +69,7 @@ Result<void> Publisher::set_up(const StreamOptions& options) {
   on_full_ = options.on_full;
   full_timeout_ns_ = options.full_timeout_ns;
   can_spin_ = can_spin();
+  next_reader_id_ = static_cast<std::uint32_t>(geometry_.stream_id) | 1;
   return {};
 }
 

@@ -189,7 +189,7 @@ class Publisher {
   std::uint32_t loans_ = 0;
   std::uint32_t max_held_ = 0;
   std::uint32_t held_granted_ = 0;
-  std::uint32_t next_reader_id_ = 1;
+  std::uint32_t next_reader_id_ = 1;  // begins at random: wake pages pass between streams
   std::uint32_t room_ticket_ = 0;
   std::uint32_t live_references_ = 0;  // slots that hold samples
   OnFull on_full_ = OnFull::wait;

@@ -67,6 +67,8 @@ Outcome Reader::finish() noexcept {
   const Outcome outcome = over();
   if (outcome == Outcome::evicted && !evicted_counted_) {
     evicted_counted_ = true;
+    // relaxed: acquired with the state; who was detached has no end to read
+    if (wake_->line.reader_id.load(std::memory_order_relaxed) != reader_id_) return outcome;
     for (std::uint32_t i = 0; i < geometry_.lane_count; ++i) {
       // relaxed: acquired with the state
       const std::uint64_t stop = wake_->admission.stop[i].load(std::memory_order_relaxed);
