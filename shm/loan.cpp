@@ -119,6 +119,11 @@ Outcome Publisher::wait_for(Lane& lane, std::uint64_t deadline_ns) noexcept {
   const auto index = static_cast<std::size_t>(&lane - lanes_.data());
   ReaderRecord* reader = blocking_reader(lane);
   if (reader == nullptr) return Outcome::ok;
+  // Here too, since what follows believes a foreign page: it could say for ever that there is room.
+  if (now_ns() >= deadline_ns) {
+    reap();
+    return Outcome::timeout;
+  }
   const Word64& cursor = reader->page->cursor[index];
   const Word32& room = reader->page->sleeping.room;
   const Word32& state = reader->page->identity.state;
@@ -169,6 +174,7 @@ std::uint32_t Publisher::pop_or_commit(std::uint32_t pool, bool& out_of_memory) 
 
 std::uint32_t Publisher::find_slot(std::uint32_t pool, std::uint32_t lane, Outcome& why) noexcept {
   bool out_of_memory = false;
+  std::uint64_t deadline = 0;
   for (;;) {
     for (std::uint32_t p = pool; p < geometry_.pool_count; ++p) {
       const std::uint32_t slot = pop_or_commit(p, out_of_memory);
@@ -193,22 +199,20 @@ std::uint32_t Publisher::find_slot(std::uint32_t pool, std::uint32_t lane, Outco
       look();
       continue;
     }
-    if (blocked != nullptr && on_full_ != OnFull::fail) {
-      if (on_full_ == OnFull::evict) {
-        if (ReaderRecord* reader = blocking_reader(*blocked)) {
-          evict(*reader, EvictionCause::too_slow);
-        }
+    if (blocked != nullptr && on_full_ == OnFull::evict) {
+      if (ReaderRecord* reader = blocking_reader(*blocked)) evict(*reader, EvictionCause::too_slow);
+      look();
+      continue;
+    }
+    if (blocked != nullptr && on_full_ == OnFull::wait) {
+      if (deadline == 0) {
+        deadline = deadline_in(full_timeout_ns_);
+        add_relaxed(counters_->full_waits, 1);
+      }
+      if (wait_for(*blocked, deadline) == Outcome::ok) {
         look();
         continue;
       }
-      add_relaxed(counters_->full_waits, 1);
-      const std::uint64_t deadline = deadline_in(full_timeout_ns_);
-      Outcome waited = Outcome::ok;
-      while (waited == Outcome::ok && blocked->tail >= blocked->passed_reliable) {
-        waited = wait_for(*blocked, deadline);
-        look();
-      }
-      if (waited == Outcome::ok) continue;
     }
     if (blocked != nullptr) add_relaxed(counters_->full, 1);
     why = blocked != nullptr ? Outcome::full
@@ -222,8 +226,7 @@ void Publisher::give_back(Loan& loan) noexcept {
   free_slot(loan.slot_);
   --lanes_[loan.lane_].loans;
   --loans_;
-  loan.publisher_ = nullptr;
-  loan.outcome_ = Outcome::empty;
+  loan.clear();
   if (closed_ && loans_ == 0) delete this;
 }
 
