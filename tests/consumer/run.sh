@@ -31,7 +31,7 @@ case $way in
     export PKG_CONFIG_PATH=$libdir/pkgconfig
     static=()
     [[ -e $libdir/libsluice.so ]] || static=(--static)
-    read -ra flags <<<"$(pkg-config "${static[@]}" --cflags --libs sluice)"
+    read -ra flags <<<"$(pkg-config "${static[@]}" --cflags --libs sluice-pipeline)"
     mkdir "$folder/out"
     "$compiler" -std=c++20 "$folder/project/main.cpp" "${flags[@]}" -o "$folder/out/consumer"
     ;;
