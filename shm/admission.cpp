@@ -140,6 +140,19 @@ std::size_t Publisher::reap() noexcept {
   return reaped;
 }
 
+// Readers go on draining, so a wake page is given back only when its reader has finished.
+Publisher::~Publisher() {
+  for (std::vector<ReaderRecord>* records : {&readers_, &evicted_}) {
+    for (ReaderRecord& reader : *records) {
+      const auto process = std::make_shared<UniqueFd>(std::move(reader.process));
+      reader.wake_arena->free_when(
+          reader.wake_cell, [arena = reader.reader_arena, page = reader.page, process] {
+            return has_finished(*page) || has_died(*process);
+          });
+    }
+  }
+}
+
 void Publisher::evict(ReaderRecord& reader, EvictionCause cause) noexcept {
   for (std::uint32_t i = 0; i < geometry_.lane_count; ++i) {
     // relaxed: before the state below

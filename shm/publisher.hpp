@@ -126,7 +126,7 @@ class Publisher {
   };
 
   explicit Publisher(Geometry geometry) : geometry_(std::move(geometry)) {}
-  ~Publisher() = default;
+  ~Publisher();  // admission.cpp
 
   Result<void> set_up(const StreamOptions& options);
 
