@@ -34,6 +34,6 @@ foreach(package sluice sluice-pipeline)
           COMPONENT development)
 endforeach()
 
-if(TARGET sluice_tool)
+if(SLUICE_BUILD_TOOLS)
   install(TARGETS sluice_tool RUNTIME COMPONENT tools)
 endif()
