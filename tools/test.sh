@@ -9,7 +9,7 @@
 #
 #   tools/test.sh --release -R 'unit.*Pool'
 #
-# SLUICE_JOBS: compilers and tests at the same time; as many as there are processors, unless memory is short.
+# SLUICE_JOBS: compilers and tests at the same time; the default is tools/jobs.sh's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -34,11 +34,7 @@ purposes=(test)
 [[ " ${builds[*]} " != *" fuzz "* ]] || purposes+=(fuzz)
 tools/setup.sh "${purposes[@]}"
 
-# A compiler of a test takes up to a gigabyte.
-memory_gb=$(awk '/^MemAvailable/ { print int($2 / 1048576) }' /proc/meminfo)
-processors=$(nproc)
-jobs=${SLUICE_JOBS:-$((memory_gb < 1 ? 1 : memory_gb < processors ? memory_gb : processors))}
-
+jobs=$(tools/jobs.sh)
 for build in "${builds[@]}"; do
   echo "== build $build"
   cmake --preset "$build" >/dev/null
