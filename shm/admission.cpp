@@ -31,7 +31,7 @@ bool is_eventfd(int fd) {
 
 bool has_finished(const ReaderPage& page) {
   // sync leave (publisher): whatever the reader did comes before
-  return page.identity.state.load(std::memory_order_acquire) ==
+  return page.sleeping.state.load(std::memory_order_acquire) ==
          static_cast<std::uint32_t>(ReaderState::gone);
 }
 

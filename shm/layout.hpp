@@ -228,10 +228,10 @@ enum class ReaderState : std::uint32_t {
 };
 
 struct alignas(kCacheLine) IdentityLine {
-  Word32 state;  // ReaderState
-  Word32 mode;   // DeliveryMode
+  Word32 mode;  // DeliveryMode
   Word32 max_held;
   Word32 pid;
+  Word32 reserved0;
   Word64 stream_id;
   Word64 claim_pairs;  // number of ClaimPair behind the cursors
   Word64 attached_ns;  // CLOCK_MONOTONIC
@@ -239,12 +239,15 @@ struct alignas(kCacheLine) IdentityLine {
 };
 static_assert(sizeof(IdentityLine) == kCacheLine);
 
+/// What the publisher reads at every publish and every look; it changes only when this reader goes to
+/// sleep or ends.
 struct alignas(kCacheLine) SleepLine {
   /// 0: awake. Otherwise a ticket, new for every sleep; bit 0 asks for the eventfd, not the futex.
   Word32 sleep;
   /// The publisher sleeps on this word while it waits for this reader to acknowledge.
   Word32 room;
-  Word32 reserved[14];
+  Word32 state;  // ReaderState
+  Word32 reserved[13];
 };
 static_assert(sizeof(SleepLine) == kCacheLine);
 inline constexpr std::uint32_t kWakeByEvent = 1;

@@ -126,7 +126,7 @@ Outcome Publisher::wait_for(Lane& lane, std::uint64_t deadline_ns) noexcept {
   }
   const Word64& cursor = reader->page->cursor[index];
   const Word32& room = reader->page->sleeping.room;
-  const Word32& state = reader->page->identity.state;
+  const Word32& state = reader->page->sleeping.state;
   const auto active = static_cast<std::uint32_t>(ReaderState::active);
 
   if (can_spin_) {
@@ -168,7 +168,7 @@ std::uint32_t Publisher::pop_or_commit(std::uint32_t pool, bool& out_of_memory) 
   const bool large = geometry_.pools[pool].slot_bytes >= kLargeSlotBytes;
   if (!large) look();  // for large ones loan() has just looked
   // Commit more where a look brings little, or every loan of a stream that lags would look again.
-  if (large || slots_.free_count(pool) < 8) slots_.commit_more(pool, out_of_memory);
+  if (slots_.free_count(pool) < (large ? 1 : 8)) slots_.commit_more(pool, out_of_memory);
   return slots_.pop(pool);
 }
 

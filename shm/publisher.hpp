@@ -144,6 +144,7 @@ class Publisher {
   void write_entry(Loan& loan, std::uint64_t now, bool last) noexcept;
   void record_interval(std::uint64_t now) noexcept;
   void wake_sleepers() noexcept;
+  void wake_if_asleep(std::size_t index) noexcept;
   void wake_reader(std::size_t index, std::uint32_t ticket) noexcept;
 
   // retire.cpp: looking at readers, retiring entries, deciding about slots

@@ -23,7 +23,7 @@ constexpr std::uint32_t kRareSpin = 64;  // every so often spinning is tried aga
 void ReaderCloser::operator()(Reader* reader) const noexcept {
   if (reader->page_ != nullptr) {
     // sync leave (reader): seq_cst, since a publisher may be going to sleep until we acknowledge
-    reader->page_->identity.state.store(static_cast<std::uint32_t>(ReaderState::leaving),
+    reader->page_->sleeping.state.store(static_cast<std::uint32_t>(ReaderState::leaving),
                                         std::memory_order_seq_cst);
     if (reader->wake_ != nullptr) reader->wake_publisher();
   }
@@ -92,7 +92,8 @@ Result<ReaderPtr> Reader::open(const StreamDescriptors& stream, const Subscripti
   put64(id.claim_pairs, claim_pairs(g.slot_limit));
   put64(id.attached_ns, now_ns());
   // sync leave (reader): the page is complete
-  id.state.store(static_cast<std::uint32_t>(ReaderState::active), std::memory_order_release);
+  reader->page_->sleeping.state.store(static_cast<std::uint32_t>(ReaderState::active),
+                                      std::memory_order_release);
   return reader;
 }
 
@@ -131,7 +132,7 @@ Result<void> Reader::start(std::shared_ptr<const View> wake_arena, std::uint64_t
 Reader::~Reader() {
   if (page_ == nullptr) return;
   // sync leave (reader): all claims are gone
-  page_->identity.state.store(static_cast<std::uint32_t>(ReaderState::gone),
+  page_->sleeping.state.store(static_cast<std::uint32_t>(ReaderState::gone),
                               std::memory_order_release);
   SLUICE_KILL_POINT("detach.gone");
   if (wake_ == nullptr) {

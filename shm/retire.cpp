@@ -73,7 +73,7 @@ void Publisher::look_at_readers() noexcept {
 bool Publisher::read_page(ReaderRecord& reader) noexcept {
   // sync leave (publisher): claims and cursors written before it
   const auto state =
-      static_cast<ReaderState>(reader.page->identity.state.load(std::memory_order_acquire));
+      static_cast<ReaderState>(reader.page->sleeping.state.load(std::memory_order_acquire));
   if (state == ReaderState::gone) {
     forget(static_cast<std::size_t>(&reader - readers_.data()));
     return false;

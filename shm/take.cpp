@@ -29,6 +29,7 @@ std::uint64_t bit_of(std::uint32_t slot) { return std::uint64_t{1} << (slot % 64
 
 Sample Reader::take() noexcept {
   if (held() >= options_.max_held) {
+    if (!admitted()) return Sample{finish()};
     add_relaxed(page_->counters.quota, 1);
     return Sample{Outcome::quota};
   }
@@ -49,7 +50,8 @@ Sample Reader::take() noexcept {
     }
     if (step == Step::taken) return sample;
   }
-  return Sample{finish()};
+  sample.outcome_ = finish();
+  return sample;
 }
 
 std::size_t Reader::take(std::span<Sample> out) noexcept {

@@ -210,7 +210,7 @@ class Run {
     if (!attached) return;
     for (std::uint32_t i = 0; i < options_.lanes.size(); ++i) {
       if (page->cursor[i].load() > head_[i] + 1 &&
-          page->identity.state.load() != static_cast<std::uint32_t>(shm::ReaderState::gone)) {
+          page->sleeping.state.load() != static_cast<std::uint32_t>(shm::ReaderState::gone)) {
         require(hostile_->over() == Outcome::evicted,
                 "a reader that says it has passed what does not exist is evicted");
       }
