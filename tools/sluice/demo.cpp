@@ -254,10 +254,10 @@ void print_line(double seconds, const std::string& name, const json& now, const 
   const auto count = now[key].get<std::uint64_t>();
   const std::uint64_t earlier = before.is_null() ? 0 : before[key].get<std::uint64_t>();
   if (producer) {
-    std::printf("%5.1f s  %-9s %-8s %4llu frames/s  %6llu published  every %.1f ms (p99 %.1f)\n",
-                seconds, name.c_str(), "-", static_cast<unsigned long long>(count - earlier),
-                static_cast<unsigned long long>(count), now["interval_p50_ms"].get<double>(),
-                now["interval_p99_ms"].get<double>());
+    std::printf("%5.1f s  %-9s %-8s %4llu frames/s  %6llu published  in %llu slots\n", seconds,
+                name.c_str(), "-", static_cast<unsigned long long>(count - earlier),
+                static_cast<unsigned long long>(count),
+                static_cast<unsigned long long>(now["slots_committed"].get<std::uint64_t>()));
     return;
   }
   std::string lost;
