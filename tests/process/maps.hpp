@@ -24,7 +24,7 @@ struct Mapping {
   [[nodiscard]] std::size_t size() const { return end - begin; }
   [[nodiscard]] bool contains(const void* at, std::uint64_t bytes) const {
     const auto address = reinterpret_cast<std::uintptr_t>(at);
-    return address >= begin && address <= end && bytes <= end - address;
+    return address >= begin && address < end && bytes <= end - address;
   }
 };
 
