@@ -52,8 +52,7 @@ std::size_t page_bytes_with(const char* text) {
   if (pid == 0) {
     ::setenv("SLUICE_PAGE_BYTES", text, 1);
     ::dup2(ends[1], STDOUT_FILENO);
-    ::execl(program, program, "--gtest_filter=Pages.DISABLED_ReportTheirSize",
-            "--gtest_also_run_disabled_tests", nullptr);
+    ::execl(program, program, "--gtest_filter=Pages.AreTheUnitOfSegments", nullptr);
     ::_exit(127);
   }
   ::close(ends[1]);
@@ -68,9 +67,8 @@ std::size_t page_bytes_with(const char* text) {
   return at == std::string::npos ? 0 : std::strtoul(output.c_str() + at + 11, nullptr, 10);
 }
 
-// Not a test of its own: what page_bytes_with() starts. Also shows that memory is made in such
-// pages.
-TEST(Pages, DISABLED_ReportTheirSize) {
+// Also what page_bytes_with() starts.
+TEST(Pages, AreTheUnitOfSegments) {
   const Segment segment = must(Segment::create("paged", 1));
   EXPECT_EQ(segment.size(), page_bytes());
   std::printf("page_bytes=%zu\n", page_bytes());

@@ -1,0 +1,55 @@
+// Thousands of random schedules. SLUICE_SEED=n runs just that one again; SLUICE_SCHEDULES=n so
+// many, from a random seed on.
+#include "tests/conformance/schedule.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <random>
+
+namespace sluice::test {
+namespace {
+
+std::uint64_t number_from(const char* name, std::uint64_t otherwise) {
+  const char* text = std::getenv(name);
+  return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
+}
+
+void run(std::uint64_t first, std::uint64_t count, ScheduleStatistics& statistics) {
+  for (std::uint64_t seed = first; seed < first + count; ++seed) {
+    const std::string trouble = run_schedule(seed, statistics);
+    ASSERT_EQ(trouble, "") << "again: SLUICE_SEED=" << seed;
+  }
+}
+
+TEST(RandomSchedules, AddUp) {
+  ScheduleStatistics s;
+  if (std::getenv("SLUICE_SEED") != nullptr) {
+    run(number_from("SLUICE_SEED", 0), 1, s);
+    return;
+  }
+  run(1, 3000, s);
+  if (HasFatalFailure()) return;
+  // Together they get everywhere.
+  EXPECT_GT(s.taken, 10'000u);
+  EXPECT_GT(s.lost_by_policy, 1000u);
+  EXPECT_GT(s.lost_by_full, 1000u);
+  EXPECT_GT(s.lost_by_eviction, 100u);
+  EXPECT_GT(s.full, 1000u);
+  EXPECT_GT(s.no_slot, 100u);
+  EXPECT_GT(s.refused, 100u);
+  EXPECT_GT(s.resolved, 1000u);
+  EXPECT_GT(s.expired, 100u);
+  EXPECT_GT(s.chained, 500u);
+  EXPECT_GT(s.all_loaned, 100u);
+}
+
+TEST(RandomSchedules, AddUpFromARandomSeedOn) {
+  const std::uint64_t first = std::random_device{}() * std::uint64_t{1000} + 1'000'000;
+  std::printf("seeds from %llu on\n", static_cast<unsigned long long>(first));
+  ScheduleStatistics s;
+  run(first, number_from("SLUICE_SCHEDULES", 1000), s);
+}
+
+}  // namespace
+}  // namespace sluice::test
