@@ -10,7 +10,7 @@ option(SLUICE_BUILD_BENCHMARKS "Build tests/bench/" OFF)
 option(SLUICE_KILL_POINTS "Build a second copy of shm/ that can be killed at named points, for the \
 process tests; the libraries never contain them" OFF)
 
-set(SLUICE_TEST_SUITES unit conformance stress process lint consumer model CACHE STRING
+set(SLUICE_TEST_SUITES unit conformance stress process tools lint consumer model CACHE STRING
     "Folders of tests/ to build and run")
 set(SLUICE_TEST_PREFIX "" CACHE STRING
     "Put before the name of each test, so that several build folders can report in one ctest run")

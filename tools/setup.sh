@@ -12,7 +12,7 @@ packages_for() {
   case $1 in
     core) echo g++ cmake ninja-build libboost-dev libcli11-dev nlohmann-json3-dev ;;
     demo) packages_for core ;;
-    test) echo "$(packages_for core) libgtest-dev pkg-config python3" ;;
+    test) echo "$(packages_for core) libgtest-dev pkg-config python3 procps" ;;
     model) echo spin gcc libc6-dev ;;
     fuzz) echo "$(packages_for test) clang-14 libclang-rt-14-dev" ;;
     bench) echo "$(packages_for core) libbenchmark-dev iceoryx libiceoryx-posh-dev libiceoryx-hoofs-dev libacl1-dev libzmq3-dev pkg-config" ;;

@@ -197,7 +197,7 @@ Result<shm::ReaderPtr> subscribe(int socket, const SubscriptionOptions& options,
                                   shm::reader_page_bytes(kMaxSlots) + shm::page_bytes());
   if (!arena) return std::move(arena).error();
   auto reader = shm::Reader::open(stream, options, *arena);
-  if (!reader) return std::move(reader).error();
+  if (!reader) return refuse(socket, std::move(reader).error(), deadline_ns);
   auto arena_fd = (*arena)->share();
   if (!arena_fd) return std::move(arena_fd).error();
   std::vector<int> descriptors{arena_fd->get()};

@@ -110,7 +110,8 @@ Result<Packet> receive_packet(int socket, std::uint64_t deadline_ns) {
     if (!ready) return std::move(ready).error();
   }
   collect_control(message, packet);
-  if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
+  if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 ||
+      packet.descriptors.size() > kMaxPacketDescriptors) {
     return Error{Errc::untrusted, 0, "a packet with too many bytes or descriptors was dropped"};
   }
   if (n == 0) return Error{Errc::refused, 0, "the other side closed the connection"};
