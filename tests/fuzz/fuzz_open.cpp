@@ -58,6 +58,30 @@ void write_valid_header(Input& in, std::byte* control, std::uint64_t size) {
   shm::write_header(*geometry, control);
 }
 
+// One field becomes something else: most often one of those that bound what is looked at.
+void change_header(Input& in, std::byte* control, std::uint64_t size) {
+  const std::uint8_t what = in.byte();
+  const std::uint8_t of = in.byte();
+  std::uint64_t at = in.below(sizeof(shm::ControlHeader) / 4) * 4u;
+  // Offset, depth, ring entries; bytes, distance, first, count.
+  constexpr std::array<std::uint32_t, 3> kOfLane{0, 8, 12};
+  constexpr std::array<std::uint32_t, 4> kOfPool{0, 8, 16, 20};
+  if (what % 4 == 1) {
+    at = offsetof(shm::ControlHeader, lanes) + of % 4 * sizeof(shm::LaneRecord) +
+         kOfLane[of / 4 % kOfLane.size()];
+  } else if (what % 4 == 2) {
+    at = offsetof(shm::ControlHeader, pools) + of % 4 * sizeof(shm::PoolRecord) +
+         kOfPool[of / 4 % kOfPool.size()];
+  } else if (what % 4 == 3) {
+    at = offsetof(shm::ControlHeader, lane_count) + of % 11 * 4u;
+  }
+  std::uint64_t value = in.hostile(size);
+  if (what / 4 % 4 == 0) value = size - 64 * std::uint64_t{in.byte()};
+  if (what / 4 % 4 == 1) value = std::uint64_t{1} << in.byte() % 18;
+  const std::size_t bytes = what / 16 % 2 == 0 ? 4 : 8;
+  std::memcpy(control + at, &value, std::min<std::size_t>(bytes, shm::kStateOffset - at));
+}
+
 void check_geometry(const shm::Geometry& g, std::uint64_t size) {
   require(g.lane_count >= 1 && g.lane_count <= kMaxLanes, "one to four lanes");
   require(g.pool_count >= 1 && g.pool_count <= kMaxPools, "one to eight pools");
@@ -158,12 +182,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     in.copy(control, segment.size());
   } else {
     write_valid_header(in, control, segment.size());
-    for (std::uint32_t n = in.byte() % 8; n > 0; --n) {
-      const std::uint32_t at = in.below(sizeof(shm::ControlHeader) / 4) * 4;
-      const std::uint64_t value = in.hostile(segment.size());
-      std::memcpy(control + at, &value,
-                  way % 4 == 1 ? 4 : std::min<std::size_t>(8, shm::kStateOffset - at));
-    }
+    for (std::uint32_t n = way / 4 % 4; n > 0; --n) change_header(in, control, segment.size());
     for (std::uint32_t n = in.byte() % 16; n > 0; --n) {
       const auto words = static_cast<std::uint32_t>(segment.size() / 8);
       const std::uint64_t at = in.below(words) * std::uint64_t{8};

@@ -127,8 +127,13 @@ class Run {
     const std::uint8_t what = in_.byte();
     switch (what % 16) {
       case 0:
-      case 1:
         take_loan(what);
+        break;
+      case 1:
+        for (int i = what / 16; i >= 0 && loans_.size() < kMaxLoans; --i) {
+          take_loan(what);
+          publish();
+        }
         break;
       case 2:
       case 3:
@@ -182,21 +187,16 @@ class Run {
     const std::uint64_t hot = shm::kReaderHotOffset / 8;
     switch (what % 8) {
       case 0:
-      case 1:
         at = hot + what / 8 % options_.lanes.size();
         near = head_[what / 8 % options_.lanes.size()] + 1;
         break;
-      case 2:
-      case 3:
-        at = hot + kMaxLanes + what / 8 % 4;
-        break;  // the first claims
-      case 4:
-        at = offsetof(shm::ReaderPage, sleeping) / 8;
+      case 1:
+        at = offsetof(shm::ReaderPage, sleeping) / 8 + what / 8 % 2;  // sleep, room, state
         break;
-      case 5:
-        at = 0;
-        break;  // the state
-      default:
+      case 2:  // anywhere
+        break;
+      default:  // the first claims
+        at = hot + kMaxLanes + what / 8 % 4;
         break;
     }
     auto* word = reinterpret_cast<shm::Word64*>(page_ + at * 8);
