@@ -12,6 +12,8 @@ process tests; the libraries never contain them" OFF)
 
 set(SLUICE_TEST_SUITES unit conformance stress process tools lint consumer model CACHE STRING
     "Folders of tests/ to build and run")
+set(SLUICE_TEST_OPTIMIZATION "" CACHE STRING
+    "Compiler option for the code of the tests alone, as -O1: it is compiled more often than it runs")
 set(SLUICE_TEST_PREFIX "" CACHE STRING
     "Put before the name of each test, so that several build folders can report in one ctest run")
 
