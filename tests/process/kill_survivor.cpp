@@ -11,6 +11,7 @@
 #include <array>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -206,33 +207,30 @@ class Survivor {
 
   // Joins the victim's streams, one after the other, and rejoins what was evicted.
   void join() {
-    if (asking_ < 0) {
-      const auto next = std::find(joined_.begin(), joined_.end(), false);
-      if (next == joined_.end()) return;
-      if (!send_value(asks_[0].get(), Ask{others_[index_of(next)].topic})) return;
-      asking_ = index_of(next);
+    if (!asking_) {
+      if (all_joined()) return;
+      const auto next = std::find(joined_.begin(), joined_.end(), false) - joined_.begin();
+      asking_ = static_cast<std::size_t>(next);
+      (void)send_value(asks_[0].get(), Ask{others_[*asking_].topic});
     }
     pollfd p{asks_[0].get(), POLLIN, 0};
     if (::poll(&p, 1, 0) != 1) return;
-    Eye& eye = others_[static_cast<std::size_t>(asking_)];
+    Eye& eye = others_[*asking_];
     auto reader = attach_over(
         asks_[0].get(),
         {.mode = eye.mode, .max_held = static_cast<std::uint32_t>(eye.holds) + 1, .spin_ns = 0},
         arena_);
     if (reader) {
       eye.opened(std::move(*reader));
-      joined_[static_cast<std::size_t>(asking_)] = true;
+      joined_[*asking_] = true;
     } else {
       pollfd death{death_.get(), POLLIN, 0};
       prove(::poll(&death, 1, 5'000) == 1, "a living victim lets others read");
     }
-    asking_ = -1;
+    asking_.reset();
   }
   [[nodiscard]] bool all_joined() const {
     return std::find(joined_.begin(), joined_.end(), false) == joined_.end();
-  }
-  [[nodiscard]] int index_of(std::vector<bool>::iterator at) {
-    return static_cast<int>(at - joined_.begin());
   }
 
   // 1 to 3 frames and an event. A patient stream is never full: a dead reader is found out in time.
@@ -317,7 +315,7 @@ class Survivor {
     bool told = false;
     while (alive && !shm::has_died(death_)) {  // it may be waiting for us
       serve();
-      if (asking_ >= 0) {
+      if (asking_) {
         join();
       } else if (!std::exchange(told, true)) {
         (void)send_value(asks_[0].get(), Ask{Topic::leave});
@@ -419,7 +417,7 @@ class Survivor {
   std::vector<Eye> own_;     // of frames
   std::vector<Eye> others_;  // of results and orders
   std::vector<bool> joined_;
-  int asking_ = -1;
+  std::optional<std::size_t> asking_;  // the next of others_ is on its way in
   std::shared_ptr<shm::Arena> arena_ = must(shm::Arena::create("survivor-readers"));
   std::deque<Sample> resolved_;
   std::uint64_t serial_ = 0;
