@@ -15,7 +15,7 @@ namespace {
 
 std::uint64_t duration_ns() {
   const char* text = std::getenv("SLUICE_STRESS_MS");
-  return (text != nullptr ? std::strtoull(text, nullptr, 10) : 800) * 1'000'000;
+  return (text != nullptr ? std::strtoull(text, nullptr, 10) : 500) * 1'000'000;
 }
 
 // What a reader process reports at the end.

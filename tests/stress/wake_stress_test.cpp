@@ -1,0 +1,138 @@
+// No wake-up is lost: every hand-shake between sleeping and waking, as often as possible, with
+// sleeps that nothing but a wake-up ends.
+//
+// How long each part runs, in milliseconds: SLUICE_STRESS_MS.
+#include "shm/futex.hpp"
+#include "tests/conformance/ways_to_wait.hpp"
+#include "tests/support/local_link.hpp"
+#include "tests/support/patient_futex.hpp"
+#include "tests/support/traffic.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <thread>
+
+namespace sluice::test {
+namespace {
+
+std::uint64_t duration_ns() {
+  const char* text = std::getenv("SLUICE_STRESS_MS");
+  return (text != nullptr ? std::strtoull(text, nullptr, 10) : 500) * 1'000'000;
+}
+
+// A little work of varying length, so that the two sides meet at every possible point.
+void dawdle(std::uint64_t n) {
+  for (std::uint64_t i = 0; i < n % 61 * (n % 7); ++i) shm::cpu_relax();
+}
+
+class Turns : public testing::TestWithParam<std::tuple<WaitKind, bool>> {};
+
+// Each message is waited for by the other side.
+TEST_P(Turns, LoseNoWakeUp) {
+  const auto [kind, batches] = GetParam();
+  const auto here_waiter = make_waiter(kind);
+  const auto there_waiter = make_waiter(kind);
+  if (!here_waiter) GTEST_SKIP() << "this kernel cannot wait in this way";
+  LocalLink there(small_stream(2));
+  LocalLink back(small_stream(2));
+  const shm::ReaderPtr ping = there_waiter->attach(there, {.spin_ns = 0});
+  const shm::ReaderPtr pong = here_waiter->attach(back, {.spin_ns = 0});
+  const auto send = [&, by_batch = batches](shm::Publisher& publisher, std::uint64_t number) {
+    if (!by_batch) return publish_number(publisher, number);
+    Loan loan = publisher.loan(64);
+    if (!loan) return loan.outcome();
+    write_number(loan.data(), 64, number);
+    return publisher.publish(std::span<Loan>{&loan, 1});
+  };
+  std::thread echo([&] {
+    while (ping->over() == Outcome::ok) {
+      if (there_waiter->wait(*ping, soon()) != Outcome::ok) break;
+      for (const std::uint64_t n : drain(*ping)) {
+        dawdle(n);
+        send(back.publisher(), n);
+      }
+    }
+    back.publisher().end();
+  });
+  const std::uint64_t end = shm::deadline_in(duration_ns());
+  std::uint64_t number = 0;
+  while (shm::now_ns() < end && !HasFailure()) {
+    EXPECT_EQ(send(there.publisher(), ++number), Outcome::ok);
+    dawdle(number / 61);
+    EXPECT_EQ(here_waiter->wait(*pong, soon()), Outcome::ok) << "round trip " << number;
+    EXPECT_EQ(drain(*pong), std::vector<std::uint64_t>{number});
+  }
+  there.publisher().end();
+  echo.join();
+  EXPECT_GT(patient_sleeps(), 0u) << "the linker options are missing";
+}
+
+INSTANTIATE_TEST_SUITE_P(Ways, Turns,
+                         testing::Combine(testing::Values(WaitKind::futex, WaitKind::waitv,
+                                                          WaitKind::event, WaitKind::poll),
+                                          testing::Bool()),
+                         [](const auto& param_info) {
+                           return std::string(name_of(std::get<0>(param_info.param))) +
+                                  (std::get<1>(param_info.param) ? "_Batches" : "_Single");
+                         });
+
+// The publisher waits for a reliable reader's acknowledgement, and is woken by it alone.
+TEST(Room, IsAnnouncedToThePublisherThatWaitsForIt) {
+  for (const std::uint32_t depth : {1u, 2u, 3u}) {
+    StreamOptions options = small_stream(depth);
+    options.full_timeout_ns = 10'000'000'000;
+    LocalLink link(options);
+    const shm::ReaderPtr reader = link.attach({.mode = DeliveryMode::reliable, .spin_ns = 0});
+    std::uint64_t last = 0;
+    std::thread consumer([&] {
+      while (reader->wait(soon()) == Outcome::ok) {
+        for (const std::uint64_t n : drain(*reader)) {
+          if (n != last + 1) return;
+          last = n;
+        }
+        if (last % 5 == 0) std::this_thread::yield();
+        dawdle(last);
+      }
+    });
+    const std::uint64_t end = shm::deadline_in(duration_ns());
+    std::uint64_t published = 0;
+    while (shm::now_ns() < end && !HasFailure()) {
+      EXPECT_EQ(publish_number(link.publisher(), ++published), Outcome::ok);
+    }
+    link.publisher().end();
+    consumer.join();
+    EXPECT_EQ(last, published);
+  }
+}
+
+// The end of a stream and the farewell of a reader wake whoever sleeps.
+TEST(Farewells, WakeWhoSleeps) {
+  const std::uint64_t end = shm::deadline_in(duration_ns());
+  for (std::uint64_t n = 0; shm::now_ns() < end && !HasFailure(); ++n) {
+    StreamOptions options = small_stream(1);
+    options.full_timeout_ns = 10'000'000'000;
+    LocalLink link(options);
+    shm::ReaderPtr leaving = link.attach({.mode = DeliveryMode::reliable, .max_held = 1});
+    const shm::ReaderPtr staying = link.attach({.max_held = 1, .spin_ns = 0});
+    ASSERT_EQ(publish_number(link.publisher(), 1), Outcome::ok);
+    std::thread leaver([&] {
+      dawdle(n);
+      leaving.reset();
+    });
+    ASSERT_EQ(publish_number(link.publisher(), 2), Outcome::ok);
+    leaver.join();
+    Outcome outcome = Outcome::empty;
+    std::thread sleeper([&] {
+      drain(*staying);
+      outcome = staying->wait(soon());
+    });
+    dawdle(n * 31);
+    link.publisher().end();
+    sleeper.join();
+    EXPECT_NE(outcome, Outcome::timeout);
+  }
+}
+
+}  // namespace
+}  // namespace sluice::test
