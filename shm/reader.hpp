@@ -172,6 +172,7 @@ class Reader {
   bool can_spin_ = true;
   bool evicted_counted_ = false;
   bool publisher_dead_ = false;
+  unsigned pauses_ = 0;
 };
 
 }  // namespace sluice::shm

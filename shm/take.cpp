@@ -18,6 +18,9 @@
 namespace sluice::shm {
 namespace {
 
+// Who has just taken a message and finds no other waits a moment before it looks again: the
+// publisher is perhaps writing the next entry, and would have to fetch the line back.
+constexpr unsigned kPausesAfterTake = 2;
 constexpr unsigned kAttempts = 16;  // to catch up with a publisher that keeps overtaking
 // At most one message per millisecond of the stream is measured: every frame of a camera, few of a
 // flood. The publisher's stamps tell the time, so that not measuring costs no clock.
@@ -48,7 +51,14 @@ Sample Reader::take() noexcept {
         overtaken(i, ++attempt);
       }
     }
-    if (step == Step::taken) return sample;
+    if (step == Step::taken) {
+      pauses_ = kPausesAfterTake;
+      return sample;
+    }
+  }
+  if (pauses_ != 0) {
+    --pauses_;
+    cpu_relax();
   }
   sample.outcome_ = finish();
   return sample;
