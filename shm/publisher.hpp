@@ -104,6 +104,7 @@ class Publisher {
     WakePage* wake = nullptr;
     std::array<std::uint64_t, kMaxLanes> cursor{};  // last valid ones
     bool leaving = false;
+    bool over_quota = false;  // was seen with more claims than it may have
     Cell wake_cell;
     std::shared_ptr<const View> reader_arena;
     std::shared_ptr<Arena> wake_arena;
@@ -154,7 +155,7 @@ class Publisher {
   void retire_until(Lane& lane, std::uint64_t limit) noexcept;
   void retire_batch(Lane& lane, std::size_t count) noexcept;
   void look_at_set_aside() noexcept;
-  std::uint64_t claimed_among(std::span<const std::uint32_t> slots) const noexcept;
+  std::uint64_t claimed_among(std::span<const std::uint32_t> slots) noexcept;
   void free_slot(std::uint32_t slot) noexcept;
   bool evict_over_quota() noexcept;
 

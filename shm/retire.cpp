@@ -184,7 +184,7 @@ void Publisher::look_at_set_aside() noexcept {
 }
 
 // Bit i of the result: some attached reader claims slots[i] (at most 64).
-std::uint64_t Publisher::claimed_among(std::span<const std::uint32_t> slots) const noexcept {
+std::uint64_t Publisher::claimed_among(std::span<const std::uint32_t> slots) noexcept {
   // Neighbouring slots share a pair of words; each pair is read once per reader.
   std::array<std::uint32_t, kBatch> pairs;
   std::array<std::uint64_t, kBatch> held{};
@@ -197,13 +197,19 @@ std::uint64_t Publisher::claimed_among(std::span<const std::uint32_t> slots) con
     if (k == pair_count) pairs[pair_count++] = pair;
     pair_of[i] = static_cast<std::uint8_t>(k);
   }
-  for (const ReaderRecord& reader : readers_) {
+  for (ReaderRecord& reader : readers_) {
     for (std::size_t k = 0; k < pair_count; ++k) {
       const ClaimPair& claims = reader.claims[pairs[k]];
       // sync release (publisher): the reader's last read of a payload before our next write to it
-      held[k] |= claims.taken.load(std::memory_order_acquire) |
-                 // sync release (publisher): as above
-                 claims.resolved.load(std::memory_order_acquire);
+      const std::uint64_t taken = claims.taken.load(std::memory_order_acquire);
+      // sync release (publisher): as above
+      const std::uint64_t resolved = claims.resolved.load(std::memory_order_acquire);
+      if ((taken | resolved) == 0) continue;
+      held[k] |= taken | resolved;
+      // An honest reader never shows more at one moment; one that changes its claims between two
+      // looks must not get away with it.
+      const int most = std::max(std::popcount(taken), std::popcount(resolved));
+      if (static_cast<std::uint32_t>(most) > reader.max_held) reader.over_quota = true;
     }
   }
   std::uint64_t claimed = 0;
@@ -239,7 +245,7 @@ bool Publisher::evict_over_quota() noexcept {
           // relaxed: as above
           std::popcount(reader.claims[k].resolved.load(std::memory_order_relaxed)));
     }
-    if (held > reader.max_held) {
+    if (held > reader.max_held || reader.over_quota) {
       evict(reader, EvictionCause::quota);
       evicted = true;
     } else {
