@@ -158,6 +158,7 @@ class Publisher {
   std::uint64_t claimed_among(std::span<const std::uint32_t> slots) noexcept;
   void free_slot(std::uint32_t slot) noexcept;
   bool evict_over_quota() noexcept;
+  [[nodiscard]] bool claims_too_many(const ReaderRecord& reader) const noexcept;
 
   // admission.cpp
   void evict(ReaderRecord& reader, EvictionCause cause) noexcept;
