@@ -27,6 +27,11 @@ class SourcesListedTest(selftest.CheckTest):
             ("tests/bench/peer_zmq.cpp:1", "in no CMakeLists.txt"),
         )
 
+    def test_a_file_of_another_folder_may_be_listed(self):
+        self.assert_clean(
+            {"tests/stress/CMakeLists.txt": "sluice_test(x SOURCES ../support/a.cpp)", "tests/support/a.cpp": ""}
+        )
+
     def test_a_forgotten_source_is_found(self):
         self.assert_found(
             {"shm/CMakeLists.txt": "add_library(x a.cpp)", "shm/a.cpp": "", "shm/b.cpp": ""},
