@@ -120,7 +120,8 @@ class Publisher {
     std::uint64_t head = 0;   // sequence published last
     std::uint64_t tail = 1;   // oldest sequence that is not retired
     std::uint64_t loans = 0;  // outstanding; each has a place reserved
-    std::uint64_t passed = 0;           // all readers have passed what is below; from the last look
+    std::uint64_t left_behind = 0;      // all cursors are at least here; from the last look
+    std::uint64_t passed = 0;           // nobody wants what is below (latest: all but the newest)
     std::uint64_t passed_reliable = 0;  // the same, of the reliable readers only
     [[nodiscard]] std::uint64_t live() const noexcept { return head + 1 - tail; }
     [[nodiscard]] bool has_room() const noexcept { return live() + loans < depth; }

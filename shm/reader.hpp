@@ -60,6 +60,9 @@ class Reader {
   /// Reliable subscriptions: the message is dealt with. In any order; the publisher may go on when
   /// all older ones are acknowledged too. Does nothing for samples of other modes.
   void acknowledge(const Sample& sample) noexcept;
+  /// The same, and releases the sample first: the slot is then free as soon as the publisher sees
+  /// that there is room.
+  void acknowledge(Sample&& sample) noexcept;
 
   /// The message that a reference names, if it is still held by somebody or in the ring. An empty
   /// sample's outcome: expired, mismatch, quota, evicted, timeout (the publisher stands still in
@@ -119,6 +122,8 @@ class Reader {
   void pass(std::uint32_t index, std::uint64_t count, LossCause cause) noexcept;
   void overtaken(std::uint32_t index, unsigned attempt) noexcept;
   void move_cursor(std::uint32_t index, std::uint64_t cursor) noexcept;
+  void acknowledge(std::uint32_t index, std::uint64_t sequence) noexcept;
+  [[nodiscard]] bool may_acknowledge(const Sample& sample) const noexcept;
   void settle(std::uint32_t index, std::uint64_t sequence) noexcept;
   void wake_publisher() noexcept;
   Outcome finish() noexcept;

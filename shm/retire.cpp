@@ -17,6 +17,10 @@
 // hold can begin inside that window, so the bits, though read one after the other, are a consistent
 // picture even when a hold is being handed from one reader to another. A slot that is claimed
 // becomes `live` again, one that is not becomes `none`, and only then is it free.
+//
+// An entry that all cursors have left behind need not be marked, which spares fetching its line back
+// from the readers: a reader moves its cursor (release) after its claim, so who has read the cursor
+// (acquire) sees the claim, and nobody will look at that entry again (sync cursor).
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -48,6 +52,7 @@ void Publisher::look() noexcept {
 
 void Publisher::look_at_readers() noexcept {
   for (std::uint32_t i = 0; i < geometry_.lane_count; ++i) {
+    lanes_[i].left_behind = lanes_[i].head + 1;
     lanes_[i].passed = lanes_[i].head + 1;
     lanes_[i].passed_reliable = lanes_[i].head + 1;
   }
@@ -61,6 +66,7 @@ void Publisher::look_at_readers() noexcept {
                                        ? std::max(reader.cursor[i], lane.head)
                                        : reader.cursor[i];
       lane.passed = std::min(lane.passed, passed);
+      lane.left_behind = std::min(lane.left_behind, reader.cursor[i]);
       if (reader.mode == DeliveryMode::reliable) {
         lane.passed_reliable = std::min(lane.passed_reliable, reader.cursor[i]);
       }
@@ -105,9 +111,11 @@ void Publisher::retire_batch(Lane& lane, std::size_t count) noexcept {
     Entry& entry = lane.ring[sequence & lane.mask];
     // relaxed: our own word
     slots[i] = static_cast<std::uint32_t>(entry.place.load(std::memory_order_relaxed));
-    // relaxed: ordered before the claims by the fence below; sync claim
-    entry.sequence.store(sequence | kRetired, std::memory_order_relaxed);
-    SLUICE_KILL_POINT("retire.entry_retired");
+    if (sequence >= lane.left_behind) {
+      // relaxed: ordered before the claims by the fence below; sync claim
+      entry.sequence.store(sequence | kRetired, std::memory_order_relaxed);
+      SLUICE_KILL_POINT("retire.entry_retired");
+    }
     Word64& word = record_of(slots[i]).word;
     // relaxed: as above; sync resolve
     word.store(with_state(word.load(std::memory_order_relaxed), SlotState::deciding),

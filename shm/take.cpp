@@ -254,11 +254,25 @@ void Reader::wake_publisher() noexcept {
   futex_wake_all(page_->sleeping.room);
 }
 
+bool Reader::may_acknowledge(const Sample& sample) const noexcept {
+  return sample.reader_ == this && !sample.resolved_ && options_.mode == DeliveryMode::reliable;
+}
+
 void Reader::acknowledge(const Sample& sample) noexcept {
-  if (sample.reader_ != this || sample.resolved_ || options_.mode != DeliveryMode::reliable) return;
+  if (!may_acknowledge(sample)) return;
+  acknowledge(static_cast<std::uint32_t>(sample.info_.priority), sample.info_.sequence);
+}
+
+void Reader::acknowledge(Sample&& sample) noexcept {
+  const bool may = may_acknowledge(sample);
   const auto index = static_cast<std::uint32_t>(sample.info_.priority);
-  Lane& lane = lanes_[index];
   const std::uint64_t sequence = sample.info_.sequence;
+  sample.release();
+  if (may) acknowledge(index, sequence);
+}
+
+void Reader::acknowledge(std::uint32_t index, std::uint64_t sequence) noexcept {
+  Lane& lane = lanes_[index];
   if (sequence < lane.cursor) return;  // twice
   if (sequence == lane.cursor) {
     add_relaxed(page_->counters.acknowledged, 1);

@@ -74,6 +74,9 @@ Outcome Subscriber::wait(Deadline deadline) noexcept {
   return impl_->reader->wait(to_ns(deadline));
 }
 void Subscriber::acknowledge(const Sample& sample) noexcept { impl_->reader->acknowledge(sample); }
+void Subscriber::acknowledge(Sample&& sample) noexcept {
+  impl_->reader->acknowledge(std::move(sample));
+}
 Sample Subscriber::resolve(const Reference& reference) noexcept {
   return impl_->reader->resolve(reference);
 }

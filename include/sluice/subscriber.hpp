@@ -54,6 +54,8 @@ class SLUICE_EXPORT Subscriber {
 
   /// DeliveryMode::reliable: the message is dealt with and need not be kept for this subscriber.
   void acknowledge(const Sample& sample) noexcept;
+  /// The same, and releases the sample; cheaper for the publisher than one after the other.
+  void acknowledge(Sample&& sample) noexcept;
 
   /// The message of this stream that a reference names, in place; see Sample::reference_at. An
   /// empty sample says why: expired, mismatch (of another stream), quota, evicted, timeout.

@@ -99,8 +99,11 @@ class SluiceReceiver {
     return poll();
   }
   void release() {
-    if (lossless_) subscriber_->acknowledge(sample_);
-    sample_.release();
+    if (lossless_) {
+      subscriber_->acknowledge(std::move(sample_));
+    } else {
+      sample_.release();
+    }
   }
 
  private:
