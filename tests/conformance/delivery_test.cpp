@@ -59,8 +59,8 @@ class Delivery : public testing::TestWithParam<std::tuple<DeliveryMode, WaitKind
     return publish_number(link_->publisher(), number, size_of(number));
   }
   // Publishes 1 to `count` in a thread of its own, now and then with a pause, and ends the stream.
-  std::thread publisher(std::uint64_t count) {
-    return std::thread([this, count] {
+  std::jthread publisher(std::uint64_t count) {
+    return std::jthread([this, count] {
       for (std::uint64_t i = 1; i <= count; ++i) {
         if (i % 64 == 1) std::this_thread::sleep_for(std::chrono::microseconds(200));
         const Outcome outcome = publish(i);
@@ -87,7 +87,7 @@ class Delivery : public testing::TestWithParam<std::tuple<DeliveryMode, WaitKind
 TEST_P(Delivery, GivesEveryEntryOnceInOrderOrCountsIt) {
   constexpr std::uint64_t kCount = 400;
   const shm::ReaderPtr reader = attach();
-  std::thread thread = publisher(kCount);
+  std::jthread thread = publisher(kCount);
   std::uint64_t last = 0;
   std::uint64_t got = 0;
   for (;;) {
@@ -124,7 +124,7 @@ TEST_P(Delivery, GivesEveryEntryOnceInOrderOrCountsIt) {
 TEST_P(Delivery, KeepsWhatIsHeldWhileThePublisherGoesOn) {
   constexpr std::uint64_t kCount = 300;
   const shm::ReaderPtr reader = attach(3);
-  std::thread thread = publisher(kCount);
+  std::jthread thread = publisher(kCount);
   std::deque<std::pair<std::uint64_t, Sample>> held;
   std::uint64_t last = 0;
   for (;;) {

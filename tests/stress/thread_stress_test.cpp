@@ -74,6 +74,14 @@ class ReaderLoop {
       }
       if (again && number_of(again) != number) complain("resolved to another payload");
     }
+    // A message that nobody may hold any more: found whole, or not at all.
+    if (random_() % 8 == 0) {
+      const Sample old = reader_->resolve(stale_.second);
+      if (old && number_of(old) != stale_.first) complain("a stale reference gave another payload");
+      if (old && random_() % 4 == 0) std::this_thread::yield();
+      if (old && number_of(old) != stale_.first) complain("a resolved payload was overwritten");
+    }
+    stale_ = {number, sample.reference()};
     reader_->acknowledge(sample);
     held_.emplace_back(number, std::move(sample));
   }
@@ -88,6 +96,7 @@ class ReaderLoop {
   std::minstd_rand random_;
   std::size_t holds_;
   std::deque<std::pair<std::uint64_t, Sample>> held_;
+  std::pair<std::uint64_t, Reference> stale_;
   std::uint64_t last_ = 0;
   std::uint64_t published_ = 0;
   Verdict verdict_;
@@ -123,7 +132,7 @@ TEST_P(Threads, SeeWholePayloadsInOrderAndCountTheRest) {
   }
   ASSERT_GT(shared_mappings(), 0u) << "the linker options are missing";
   std::vector<Verdict> verdicts(loops.size());
-  std::vector<std::thread> threads;
+  std::vector<std::jthread> threads;
   for (std::size_t i = 0; i < loops.size(); ++i) {
     threads.emplace_back([&, i] { verdicts[i] = loops[i]->run(); });
   }
@@ -143,7 +152,7 @@ TEST_P(Threads, SeeWholePayloadsInOrderAndCountTheRest) {
   }
   for (const auto& loop : loops) loop->expect(published);
   link.publisher().end();
-  for (std::thread& thread : threads) thread.join();
+  for (std::jthread& thread : threads) thread.join();
   for (std::size_t i = 0; i < loops.size(); ++i) {
     EXPECT_EQ(verdicts[i].trouble, "") << "reader " << i;
     EXPECT_GT(verdicts[i].taken, 0u);
@@ -177,7 +186,7 @@ TEST(ThreadsOfOneReader, ReleaseEachOthersSamples) {
   std::deque<Sample> queue;
   std::atomic<bool> done{false};
   std::atomic<std::uint64_t> broken{0};
-  std::thread releaser([&] {
+  std::jthread releaser([&] {
     for (;;) {
       const bool last = done;
       std::deque<Sample> mine;
@@ -192,7 +201,7 @@ TEST(ThreadsOfOneReader, ReleaseEachOthersSamples) {
       }
     }
   });
-  std::thread taker([&] {
+  std::jthread taker([&] {
     while (reader->wait(soon()) == Outcome::ok) {
       Sample sample = reader->take();
       if (sample.outcome() == Outcome::quota) std::this_thread::yield();
@@ -233,7 +242,7 @@ TEST(ThreadsInAChain, FindTheFrameOfEachEvent) {
   const shm::ReaderPtr viewer = events.attach({.mode = kReliable, .max_held = 1});
   std::atomic<std::uint64_t> wrong{0};
   std::atomic<std::uint64_t> seen{0};
-  std::thread detecting([&] {
+  std::jthread detecting([&] {
     while (detector->wait(soon()) == Outcome::ok) {
       Sample frame = detector->take();
       if (frame.outcome() == Outcome::quota) {
@@ -252,7 +261,7 @@ TEST(ThreadsInAChain, FindTheFrameOfEachEvent) {
     }
     events.publisher().end();
   });
-  std::thread viewing([&] {
+  std::jthread viewing([&] {
     while (viewer->wait(soon()) == Outcome::ok) {
       Sample event = viewer->take();
       if (!event) continue;
@@ -282,7 +291,7 @@ TEST(ThreadsThatComeAndGo, DisturbNobody) {
   StreamOptions options = small_stream(8);
   options.max_held = 12;
   LocalLink link(options);
-  std::vector<std::thread> threads;
+  std::vector<std::jthread> threads;
   std::atomic<std::uint64_t> wrong{0};
   std::uint64_t published = 0;
   const std::uint64_t end = shm::deadline_in(duration_ns());
@@ -308,7 +317,7 @@ TEST(ThreadsThatComeAndGo, DisturbNobody) {
         });
       }
     } else {
-      for (std::thread& thread : threads) thread.join();
+      for (std::jthread& thread : threads) thread.join();
       threads.clear();
       link.publisher().reap();
     }
@@ -316,7 +325,7 @@ TEST(ThreadsThatComeAndGo, DisturbNobody) {
       ASSERT_EQ(publish_number(link.publisher(), ++published), Outcome::ok);
     }
   }
-  for (std::thread& thread : threads) thread.join();
+  for (std::jthread& thread : threads) thread.join();
   EXPECT_EQ(wrong, 0u);
   link.publisher().collect();
   EXPECT_EQ(link.publisher().reader_count(), 0u);

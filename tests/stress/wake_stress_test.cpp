@@ -10,7 +10,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstdlib>
+#include <random>
 #include <thread>
 
 namespace sluice::test {
@@ -18,7 +20,7 @@ namespace {
 
 std::uint64_t duration_ns() {
   const char* text = std::getenv("SLUICE_STRESS_MS");
-  return (text != nullptr ? std::strtoull(text, nullptr, 10) : 500) * 1'000'000;
+  return (text != nullptr ? std::strtoull(text, nullptr, 10) : 300) * 1'000'000;
 }
 
 // A little work of varying length, so that the two sides meet at every possible point.
@@ -45,7 +47,7 @@ TEST_P(Turns, LoseNoWakeUp) {
     write_number(loan.data(), 64, number);
     return publisher.publish(std::span<Loan>{&loan, 1});
   };
-  std::thread echo([&] {
+  std::jthread echo([&] {
     while (ping->over() == Outcome::ok) {
       if (there_waiter->wait(*ping, soon()) != Outcome::ok) break;
       for (const std::uint64_t n : drain(*ping)) {
@@ -77,6 +79,47 @@ INSTANTIATE_TEST_SUITE_P(Ways, Turns,
                                   (std::get<1>(param_info.param) ? "_Batches" : "_Single");
                          });
 
+// The next message comes at about the moment at which the reader, having found nothing, falls
+// asleep.
+TEST_P(Turns, LoseNoWakeUpOnTheVergeOfSleep) {
+  const auto [kind, batches] = GetParam();
+  const auto waiter = make_waiter(kind);
+  if (!waiter) GTEST_SKIP() << "this kernel cannot wait in this way";
+  LocalLink link(small_stream(2));
+  const shm::ReaderPtr reader = waiter->attach(link, {.spin_ns = 0});
+  std::atomic<std::uint64_t> seen{0};
+  std::jthread sleeper([&] {
+    for (;;) {
+      if (waiter->wait(*reader, soon()) != Outcome::ok) break;
+      const Sample sample = reader->take();
+      if (sample.outcome() == Outcome::ended) break;
+      if (sample) seen.store(number_of(sample), std::memory_order_release);
+    }
+    seen = kBroken;
+  });
+  std::minstd_rand random{5};
+  const std::uint64_t end = shm::deadline_in(duration_ns());
+  for (std::uint64_t number = 1; shm::now_ns() < end; ++number) {
+    const unsigned delay = static_cast<unsigned>(random() % 200);
+    Loan loan = link.publisher().loan(64);
+    ASSERT_TRUE(loan);
+    write_number(loan.data(), 64, number);
+    for (volatile unsigned i = 0; i < delay;) i = i + 1;
+    if (batches) {
+      link.publisher().publish(std::span<Loan>{&loan, 1});
+    } else {
+      link.publisher().publish(std::move(loan));
+    }
+    std::uint64_t now_seen = 0;
+    for (unsigned spins = 0; (now_seen = seen.load(std::memory_order_acquire)) < number; ++spins) {
+      if (spins > 10'000) std::this_thread::yield();
+    }
+    ASSERT_NE(now_seen, kBroken) << "the wake-up for " << number << " was lost";
+  }
+  link.publisher().end();
+  sleeper.join();
+}
+
 // The publisher waits for a reliable reader's acknowledgement, and is woken by it alone.
 TEST(Room, IsAnnouncedToThePublisherThatWaitsForIt) {
   for (const std::uint32_t depth : {1u, 2u, 3u}) {
@@ -85,7 +128,7 @@ TEST(Room, IsAnnouncedToThePublisherThatWaitsForIt) {
     LocalLink link(options);
     const shm::ReaderPtr reader = link.attach({.mode = DeliveryMode::reliable, .spin_ns = 0});
     std::uint64_t last = 0;
-    std::thread consumer([&] {
+    std::jthread consumer([&] {
       while (reader->wait(soon()) == Outcome::ok) {
         for (const std::uint64_t n : drain(*reader)) {
           if (n != last + 1) return;
@@ -106,6 +149,40 @@ TEST(Room, IsAnnouncedToThePublisherThatWaitsForIt) {
   }
 }
 
+// The acknowledgement comes at about the moment at which the publisher stops spinning and falls
+// asleep.
+TEST(Room, IsAnnouncedToAPublisherOnTheVergeOfSleep) {
+  StreamOptions options = small_stream(1);
+  options.full_timeout_ns = 10'000'000'000;
+  LocalLink link(options);
+  const shm::ReaderPtr reader = link.attach({.mode = DeliveryMode::reliable, .max_held = 1});
+  std::atomic<std::uint64_t> began{0};
+  std::atomic<bool> done{false};
+  std::jthread consumer([&] {
+    std::minstd_rand random{3};
+    for (std::uint64_t last = 0; !done;) {
+      const Sample sample = reader->take();
+      if (!sample) continue;
+      // The publisher spins for 20 us after it began to look for room.
+      while (began.load(std::memory_order_acquire) == last && !done) shm::cpu_relax();
+      last = began.load(std::memory_order_acquire);
+      const std::uint64_t then = last + 19'000 + random() % 4'000;
+      while (shm::now_ns() < then && !done) {
+      }
+      reader->acknowledge(sample);
+    }
+  });
+  std::uint64_t number = 0;
+  EXPECT_EQ(publish_number(link.publisher(), ++number), Outcome::ok);
+  const std::uint64_t end = shm::deadline_in(duration_ns());
+  while (shm::now_ns() < end && !HasFailure()) {
+    began.store(shm::now_ns(), std::memory_order_release);
+    EXPECT_EQ(publish_number(link.publisher(), ++number), Outcome::ok);
+  }
+  done = true;
+  consumer.join();
+}
+
 // The end of a stream and the farewell of a reader wake whoever sleeps.
 TEST(Farewells, WakeWhoSleeps) {
   const std::uint64_t end = shm::deadline_in(duration_ns());
@@ -116,14 +193,14 @@ TEST(Farewells, WakeWhoSleeps) {
     shm::ReaderPtr leaving = link.attach({.mode = DeliveryMode::reliable, .max_held = 1});
     const shm::ReaderPtr staying = link.attach({.max_held = 1, .spin_ns = 0});
     ASSERT_EQ(publish_number(link.publisher(), 1), Outcome::ok);
-    std::thread leaver([&] {
+    std::jthread leaver([&] {
       dawdle(n);
       leaving.reset();
     });
     ASSERT_EQ(publish_number(link.publisher(), 2), Outcome::ok);
     leaver.join();
     Outcome outcome = Outcome::empty;
-    std::thread sleeper([&] {
+    std::jthread sleeper([&] {
       drain(*staying);
       outcome = staying->wait(soon());
     });

@@ -103,13 +103,13 @@ TEST(Arenas, CommitMemoryAsCellsAreCut) {
 
 TEST(Arenas, ServeSeveralThreads) {
   const auto arena = must(Arena::create("threads"));
-  std::vector<std::thread> threads;
+  std::vector<std::jthread> threads;
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&] {
       for (int i = 0; i < 200; ++i) arena->free(must(arena->allocate(64u << (i % 4))));
     });
   }
-  for (std::thread& thread : threads) thread.join();
+  for (std::jthread& thread : threads) thread.join();
   EXPECT_EQ(arena->used(), 0u);
 }
 

@@ -41,9 +41,9 @@ TEST(Futexes, EndASleepAtItsDeadline) {
 TEST(Futexes, WakeWhoSleepsOnTheWord) {
   Word32 word{0};
   std::atomic<int> woken{0};
-  std::array<std::thread, 3> sleepers;
-  for (std::thread& sleeper : sleepers) {
-    sleeper = std::thread([&] {
+  std::array<std::jthread, 3> sleepers;
+  for (std::jthread& sleeper : sleepers) {
+    sleeper = std::jthread([&] {
       const std::uint64_t deadline = test::soon();
       // relaxed: as in set()
       while (word.load(std::memory_order_relaxed) == 0 && now_ns() < deadline) {
@@ -55,7 +55,7 @@ TEST(Futexes, WakeWhoSleepsOnTheWord) {
   }
   set(word, 1);
   futex_wake_all(word);
-  for (std::thread& sleeper : sleepers) sleeper.join();
+  for (std::jthread& sleeper : sleepers) sleeper.join();
   EXPECT_EQ(woken.load(std::memory_order_relaxed), 3);  // relaxed: after the joins
 }
 
@@ -88,7 +88,7 @@ TEST_F(FutexWaitv, SleepsOn128WordsAndIsWokenByTheLast) {
   std::array<FutexWaiter, kFutexWaitvMax> waiters{};
   for (std::size_t i = 0; i < words.size(); ++i) waiters[i] = {&words[i], 0};
   bool in_time = false;
-  std::thread sleeper([&] {
+  std::jthread sleeper([&] {
     const std::uint64_t deadline = test::soon();
     // relaxed: as in set()
     while (words.back().load(std::memory_order_relaxed) == 0 && now_ns() < deadline) {

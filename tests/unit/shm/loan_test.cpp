@@ -216,7 +216,7 @@ TEST(FullStreams, GoOnAsSoonAsTheReaderAcknowledges) {
   LocalLink link(options);
   const ReaderPtr reader = link.attach({.mode = DeliveryMode::reliable});
   std::vector<std::uint64_t> numbers;
-  std::thread consumer([&] {
+  std::jthread consumer([&] {
     while (numbers.size() < 300 && reader->wait(soon()) == Outcome::ok) {
       for (const std::uint64_t n : drain(*reader)) numbers.push_back(n);
       if (numbers.size() % 50 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -237,7 +237,7 @@ TEST(FullStreams, GoOnWhenTheReaderThatBlocksThemLeaves) {
   LocalLink link(options);
   ReaderPtr reader = link.attach({.mode = DeliveryMode::reliable});
   for (std::uint64_t i = 1; i <= 2; ++i) publish_number(link.publisher(), i);
-  std::thread leaver([&] {
+  std::jthread leaver([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
     reader.reset();
   });

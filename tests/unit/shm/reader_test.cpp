@@ -128,7 +128,7 @@ TEST(Waiting, EndsWithAMessageFromAnotherThread) {
   for (const std::uint64_t spin_ns : {0, 20'000, 5'000'000}) {
     LocalLink link(small_stream());
     const ReaderPtr reader = link.attach({.spin_ns = spin_ns});
-    std::thread writer([&] {
+    std::jthread writer([&] {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
       publish_number(link.publisher(), 1);
     });
@@ -141,7 +141,7 @@ TEST(Waiting, EndsWithAMessageFromAnotherThread) {
 TEST(Waiting, EndsWithTheStream) {
   LocalLink link(small_stream());
   const ReaderPtr reader = link.attach({.spin_ns = 0});
-  std::thread writer([&] {
+  std::jthread writer([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
     link.publisher().end();
   });
@@ -157,7 +157,7 @@ TEST(Waiting, EndsWithTheEviction) {
   std::vector<Sample> unacknowledged(2);
   for (std::uint64_t i = 0; i < 2; ++i) publish_number(link.publisher(), i);
   for (Sample& sample : unacknowledged) sample = reader->take();
-  std::thread writer([&] {
+  std::jthread writer([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
     Loan loan = link.publisher().loan(8);  // evicts, and publishes nothing
     EXPECT_TRUE(loan);

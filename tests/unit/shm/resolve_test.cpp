@@ -303,7 +303,7 @@ TEST(SlotWords, InTheMiddleOfADecisionMakeResolvingGiveUp) {
   word.store(with_state(live, SlotState::deciding));
   EXPECT_EQ(reader->resolve(reference).outcome(), Outcome::timeout);
   // The publisher decides while we wait.
-  std::thread publisher([&] {
+  std::jthread publisher([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
     word.store(with_state(live, SlotState::none));
   });

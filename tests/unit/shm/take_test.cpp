@@ -85,7 +85,7 @@ TEST(Samples, AreReleasedInAnyThread) {
       ASSERT_EQ(publish_number(link.publisher(), i), Outcome::ok);
       piles[i % 2].push_back(reader->take());
     }
-    std::thread other([&] { piles[0].clear(); });
+    std::jthread other([&] { piles[0].clear(); });
     piles[1].clear();
     other.join();
     ASSERT_EQ(reader->held(), 0u);

@@ -57,7 +57,7 @@ TEST_P(WaitSets, EndAtTheDeadline) {
 
 TEST_P(WaitSets, EndWithAMessageToTheLastOfThem) {
   for (std::uint64_t i = 1; i <= 5; ++i) {
-    std::thread writer([&] {
+    std::jthread writer([&] {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
       publish_number(one_.publisher(), i);
     });
@@ -68,7 +68,7 @@ TEST_P(WaitSets, EndWithAMessageToTheLastOfThem) {
 }
 
 TEST_P(WaitSets, EndWithAStream) {
-  std::thread writer([&] {
+  std::jthread writer([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
     one_.publisher().end();
   });
