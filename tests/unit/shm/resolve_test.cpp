@@ -14,6 +14,8 @@ using namespace test;
 StreamOptions frames_of(std::uint32_t depth) {
   StreamOptions options = small_stream(depth);
   options.label = "frames";
+  options.max_loans = depth;
+  options.pools = {{64, 12}};
   return options;
 }
 StreamOptions events_of(std::uint32_t depth, std::uint32_t max_references) {
@@ -27,7 +29,7 @@ StreamOptions events_of(std::uint32_t depth, std::uint32_t max_references) {
 class Chain : public testing::Test {
  protected:
   explicit Chain(std::uint32_t event_depth = 2)
-      : frames_(frames_of(2)),
+      : frames_(frames_of(16)),
         events_(events_of(event_depth, 2)),
         detector_(frames_.attach({.max_held = 4})),
         frame_view_(frames_.attach({.max_held = 2})),
@@ -44,10 +46,17 @@ class Chain : public testing::Test {
     ASSERT_EQ(event.attach(detector_->take()), Outcome::ok);
     ASSERT_EQ(events_.publisher().publish(std::move(event)), Outcome::ok);
   }
+  // Uses the ring again and again, then writes into every slot that is free.
   void flood_frames() {
     for (std::uint64_t i = 1000; i < 1050; ++i) camera(i);
-    while (frame_view_->take()) {
+    std::vector<Loan> loans;
+    for (;;) {
+      Loan loan = frames_.publisher().loan(64);
+      if (!loan) break;
+      write_number(loan.data(), 64, 9999);
+      loans.push_back(std::move(loan));
     }
+    ASSERT_GE(loans.size(), 6u);
   }
 
   LocalLink frames_;
@@ -148,10 +157,10 @@ TEST_F(Chain, ResolvesTheSameFrameSeveralTimes) {
   event.release();
   events_.publisher().collect();
   one.release();
-  for (std::uint64_t i = 2000; i < 2020; ++i) camera(i);
+  flood_frames();
   EXPECT_EQ(number_of(two), 7u) << "the second claim keeps it";
   two.release();
-  for (std::uint64_t i = 3000; i < 3020; ++i) camera(i);
+  flood_frames();
   EXPECT_EQ(frame_view_->resolve(reference).outcome(), Outcome::expired);
 }
 
@@ -166,7 +175,7 @@ TEST_F(Chain, LetsATakenAndAResolvedSampleOfOneSlotEndInAnyOrder) {
     Sample resolved = frame_view_->resolve(taken.reference());
     ASSERT_EQ(number_of(resolved), 7u);
     (taken_first ? taken : resolved).release();
-    for (std::uint64_t i = 2000; i < 2020; ++i) camera(i);
+    flood_frames();
     EXPECT_EQ(number_of(taken_first ? resolved : taken), 7u);
   }
 }
@@ -269,7 +278,7 @@ TEST_F(Chain, OutlivesTheDetector) {
   camera(7);
   detect(70);
   detector_.reset();
-  for (std::uint64_t i = 2000; i < 2020; ++i) camera(i);
+  flood_frames();
   const Sample event = viewer_->take();
   EXPECT_EQ(number_of(frame_view_->resolve(event.reference_at(0))), 7u);
 }

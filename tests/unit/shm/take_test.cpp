@@ -217,6 +217,29 @@ TEST(Reliable, AcceptsAcknowledgementsInAnyOrder) {
   EXPECT_EQ(lost(*reader), 0u);
 }
 
+TEST(Reliable, ReleasesASampleThatIsHandedOverBeforeItIsAcknowledged) {
+  StreamOptions options = small_stream(2);
+  options.pools = {{64, 2}};
+  options.on_full = OnFull::fail;
+  LocalLink link(options);
+  const ReaderPtr reader = link.attach({.mode = DeliveryMode::reliable, .max_held = 2});
+  const ReaderPtr other = link.attach({.max_held = 1});
+  for (std::uint64_t i = 0; i < 20; ++i) {
+    ASSERT_EQ(publish_number(link.publisher(), i), Outcome::ok);
+    Sample sample = reader->take();
+    ASSERT_EQ(number_of(sample), i);
+    reader->acknowledge(std::move(sample));
+    EXPECT_FALSE(sample);
+    EXPECT_EQ(reader->held(), 0u);
+    ASSERT_EQ(value(reader->counters().acknowledged), i + 1);
+    // One that is not ours is released all the same.
+    Sample foreign = other->take();
+    reader->acknowledge(std::move(foreign));
+    EXPECT_EQ(other->held(), 0u);
+    ASSERT_EQ(value(reader->counters().acknowledged), i + 1);
+  }
+}
+
 TEST(Reliable, CountsAnAcknowledgementOnce) {
   LocalLink link(small_stream(4));
   const ReaderPtr reader = link.attach({.mode = DeliveryMode::reliable});
