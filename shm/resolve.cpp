@@ -119,8 +119,11 @@ Outcome Reader::decided(const Word64& word, std::uint64_t live_word) noexcept {
     const std::uint64_t now = now_ns();
     if (give_up == 0) give_up = now + kPatienceNs;
     if (now >= give_up) {
-      // A dead publisher never writes again: the payload stays as it is.
-      return publisher_died() ? Outcome::ok : Outcome::timeout;
+      if (!publisher_died()) return Outcome::timeout;
+      // A dead publisher never writes again; but it may have decided before it died.
+      // sync resolve (reader): after the death, so this is its last word
+      const std::uint64_t last = word.load(std::memory_order_seq_cst);
+      return last == live_word || last == deciding ? Outcome::ok : Outcome::expired;
     }
     ::sched_yield();
   }
