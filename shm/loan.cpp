@@ -175,6 +175,7 @@ std::uint32_t Publisher::pop_or_commit(std::uint32_t pool, bool& out_of_memory) 
 std::uint32_t Publisher::find_slot(std::uint32_t pool, std::uint32_t lane, Outcome& why) noexcept {
   bool out_of_memory = false;
   std::uint64_t deadline = 0;
+  std::size_t looks = 0;
   for (;;) {
     for (std::uint32_t p = pool; p < geometry_.pool_count; ++p) {
       const std::uint32_t slot = pop_or_commit(p, out_of_memory);
@@ -195,6 +196,13 @@ std::uint32_t Publisher::find_slot(std::uint32_t pool, std::uint32_t lane, Outco
       }
     }
     if (retired) continue;
+    // Claims are read one reader after the other, while readers move from slot to slot: one look may
+    // find every slot claimed although fewer are held. As many looks as readers, and one, do not.
+    if (!set_aside_.empty() && looks <= readers_.size()) {
+      ++looks;
+      look();
+      continue;
+    }
     if (evict_over_quota()) {
       look();
       continue;
