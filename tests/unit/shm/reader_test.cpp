@@ -210,7 +210,7 @@ TEST(Readers, MeasureAgeAndProcessing) {
   for (std::uint64_t i = 0; i < 4; ++i) {
     publish_number(link.publisher(), i);
     drain(*reader);
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
   EXPECT_EQ(histogram_count(reader->age()), 4u);
   EXPECT_EQ(histogram_count(reader->processing()), 4u);
