@@ -22,6 +22,7 @@ namespace {
 
 constexpr std::uint64_t kRoomSpinNs = 20'000;
 constexpr std::uint64_t kRoomSliceNs = 10'000'000;  // how soon a dead reader is noticed
+constexpr std::uint64_t kQuickNs = 5'000;  // between messages: nobody fills 64 KiB in less
 constexpr int kPausesPerLook = 16;  // each look takes the reader's line from it
 
 }  // namespace
@@ -36,8 +37,8 @@ Loan Publisher::loan(std::uint64_t size, Priority priority) noexcept {
   const auto lane_index =
       std::min(static_cast<std::uint32_t>(priority), geometry_.lane_count - 1);
   Lane& lane = lanes_[lane_index];
-  // A cold large slot costs far more than looking; held samples must not stay held for long.
-  if (geometry_.pools[pool].slot_bytes >= kLargeSlotBytes || live_references_ != 0) look();
+  // Held samples must not stay held for long.
+  if (looks_early(pool) || live_references_ != 0) look();
   SLUICE_KILL_POINT("loan.begin");
   if (const Outcome room = reserve(lane); room != Outcome::ok) return Loan{room};
   Outcome why = Outcome::ok;
@@ -59,6 +60,12 @@ Loan Publisher::loan(std::uint64_t size, Priority priority) noexcept {
   loan.lane_ = lane_index;
   loan.outcome_ = Outcome::ok;
   return loan;
+}
+
+// A cold large slot costs far more than a look at the readers, so it is worth one before every loan.
+// But where messages follow each other so quickly nobody fills such slots, and only the look remains.
+bool Publisher::looks_early(std::uint32_t pool) const noexcept {
+  return geometry_.pools[pool].slot_bytes >= kLargeSlotBytes && last_interval_ns_ >= kQuickNs;
 }
 
 Outcome Publisher::reserve(Lane& lane) noexcept {
@@ -166,7 +173,7 @@ std::uint32_t Publisher::pop_or_commit(std::uint32_t pool, bool& out_of_memory) 
   std::uint32_t slot = slots_.pop(pool);
   if (slot != kNoSlot) return slot;
   const bool large = geometry_.pools[pool].slot_bytes >= kLargeSlotBytes;
-  if (!large) look();  // for large ones loan() has just looked
+  if (!looks_early(pool)) look();  // or loan() has just looked
   // Commit more where a look brings little, or every loan of a stream that lags would look again.
   if (slots_.free_count(pool) < (large ? 1 : 8)) slots_.commit_more(pool, out_of_memory);
   return slots_.pop(pool);

@@ -3,7 +3,6 @@
 
 #include <cstring>
 
-#include "shm/clock.hpp"
 #include "shm/futex.hpp"
 #include "shm/histogram.hpp"
 #include "shm/kill_point.hpp"
@@ -11,6 +10,8 @@
 
 namespace sluice::shm {
 namespace {
+
+constexpr std::uint64_t kEntriesAhead = 4;  // no reader that keeps up looks at that one yet
 
 // References follow the payload at the next multiple of eight.
 void write_trailer(std::byte* slot, std::uint64_t size, std::span<const Sample> samples) {
@@ -32,17 +33,22 @@ Outcome Publisher::publish(Loan&& loan) noexcept {
   if (loan.publisher_ != this) return Outcome::mismatch;
   if (ended_) return Outcome::ended;
   const std::uint32_t pool = geometry_.pool_of(loan.slot_);
-  write_entry(loan, geometry_.stamped ? now_ns() : 0, true);
+  const std::uint32_t index = loan.lane_;
+  write_entry(loan, geometry_.stamped ? stamps_.now() : 0, true);
   SLUICE_KILL_POINT("publish.before_wake");
   wake_sleepers();
   // Off the critical path: the readers' copies of the lines that come next are taken back now.
+  const Lane& lane = lanes_[index];
+  if (lane.mask > 2 * kEntriesAhead) {
+    prefetch_for_writing(&lane.ring[(lane.head + kEntriesAhead) & lane.mask]);
+  }
   const std::uint32_t next = slots_.peek(pool);
   if (next != kNoSlot) prefetch_for_writing(slots_.address(pool, next));
   return Outcome::ok;
 }
 
 Outcome Publisher::publish(std::span<Loan> loans) noexcept {
-  const std::uint64_t now = geometry_.stamped ? now_ns() : 0;
+  const std::uint64_t now = geometry_.stamped ? stamps_.now() : 0;
   Outcome outcome = Outcome::ok;
   for (Loan& loan : loans) {
     outcome = !loan                     ? Outcome::empty
@@ -127,7 +133,8 @@ void Publisher::write_entry(Loan& loan, std::uint64_t now, bool last) noexcept {
 }
 
 void Publisher::record_interval(std::uint64_t now) noexcept {
-  record(*intervals_, now - last_publish_ns_);
+  last_interval_ns_ = now - last_publish_ns_;
+  record(*intervals_, last_interval_ns_);
   // relaxed: a counter
   counters_->last_publish_ns.store(now, std::memory_order_relaxed);
 }

@@ -16,6 +16,7 @@
 #include "shm/layout.hpp"
 #include "shm/memory.hpp"
 #include "shm/slots.hpp"
+#include "shm/stamp_clock.hpp"
 #include "sluice/loan.hpp"
 #include "sluice/options.hpp"
 #include "sluice/result.hpp"
@@ -138,6 +139,7 @@ class Publisher {
   std::uint32_t pop_or_commit(std::uint32_t pool, bool& out_of_memory) noexcept;
   Outcome make_room(Lane& lane) noexcept;
   Outcome wait_for(Lane& lane, std::uint64_t deadline_ns) noexcept;
+  [[nodiscard]] bool looks_early(std::uint32_t pool) const noexcept;
   ReaderRecord* blocking_reader(const Lane& lane) noexcept;
   void give_back(Loan& loan) noexcept;
   Outcome hold(Loan& loan, Sample&& sample) noexcept;
@@ -187,7 +189,9 @@ class Publisher {
   std::vector<std::uint32_t> set_aside_;         // retired slots that somebody still claims
   std::vector<Sample> held_;                     // max_references per slot
   std::vector<std::uint8_t> held_count_;         // per slot
+  StampClock stamps_;
   std::uint64_t last_publish_ns_ = 0;
+  std::uint64_t last_interval_ns_ = kNever;  // between the last two messages
   std::uint64_t full_timeout_ns_ = 0;
   std::uint32_t max_loans_ = 0;
   std::uint32_t loans_ = 0;

@@ -69,7 +69,7 @@ struct StreamOptions {
   std::uint64_t type_hash = 0;     ///< Identity of the payload type; 0: untyped.
   bool commit_at_creation = false;  ///< Commit all memory now instead of each slot at its first use.
   bool prefault = false;            ///< Commit now and map every page now as well.
-  bool stamp_publish_time = true;   ///< Read the clock at every publish (20 to 40 ns).
+  bool stamp_publish_time = true;   ///< Stamp every message (5 to 40 ns).
   HugePages huge_pages = HugePages::none;
 };
 
