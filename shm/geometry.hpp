@@ -59,7 +59,7 @@ struct Geometry {
 };
 
 /// From this size on slots start on a page of their own and readers are looked at on every loan.
-inline constexpr std::uint64_t kLargeSlotBytes = 64 * 1024;
+inline constexpr std::uint64_t kLargeSlotBytes = std::uint64_t{64} * 1024;
 
 /// Lays a stream out. Errors name the option that cannot be met.
 Result<Geometry> plan(const StreamOptions& options);

@@ -121,7 +121,9 @@ Result<void> Reader::start(std::shared_ptr<const View> wake_arena, std::uint64_t
     // relaxed: acquired with the state above
     lane.next = wake_->admission.start[i].load(std::memory_order_relaxed) & ~kRetired;
     lane.cursor = lane.next;
-    if (options_.mode == DeliveryMode::reliable) lane.acknowledged.resize(lane.mask + 1);
+    if (options_.mode == DeliveryMode::reliable) {
+      lane.acknowledged.resize(geometry_.lanes[i].ring_entries);
+    }
     // relaxed: nothing was taken yet
     page_->cursor[i].store(lane.cursor, std::memory_order_relaxed);
   }

@@ -104,7 +104,10 @@ class Reader {
     std::uint64_t mask = 0;
     std::uint64_t next = 1;      // sequence to take next
     std::uint64_t cursor = 1;    // as in the page: all below are passed
-    std::vector<bool> acknowledged;  // reliable only: by ring index, ahead of the cursor
+    std::vector<bool> acknowledged;  // reliable only: by place in the ring, ahead of the cursor
+    [[nodiscard]] std::size_t place_of(std::uint64_t sequence) const noexcept {
+      return static_cast<std::size_t>(sequence & mask);
+    }
   };
   enum class Step : std::uint8_t {
     taken,

@@ -201,7 +201,7 @@ void Reader::pass(std::uint32_t index, std::uint64_t count, LossCause cause) noe
     settle(index, lane.next);
   } else {
     for (std::uint64_t s = first; s < lane.next && s - first <= lane.mask; ++s) {
-      lane.acknowledged[s & lane.mask] = true;
+      lane.acknowledged[lane.place_of(s)] = true;
     }
   }
 }
@@ -232,8 +232,8 @@ void Reader::move_cursor(std::uint32_t index, std::uint64_t cursor) noexcept {
 // Everything below `sequence` is dealt with, and whatever follows that already was.
 void Reader::settle(std::uint32_t index, std::uint64_t sequence) noexcept {
   Lane& lane = lanes_[index];
-  while (sequence < lane.next && lane.acknowledged[sequence & lane.mask]) {
-    lane.acknowledged[sequence & lane.mask] = false;
+  while (sequence < lane.next && lane.acknowledged[lane.place_of(sequence)]) {
+    lane.acknowledged[lane.place_of(sequence)] = false;
     ++sequence;
   }
   lane.cursor = sequence;
@@ -277,9 +277,9 @@ void Reader::acknowledge(std::uint32_t index, std::uint64_t sequence) noexcept {
   if (sequence == lane.cursor) {
     add_relaxed(page_->counters.acknowledged, 1);
     settle(index, sequence + 1);
-  } else if (!lane.acknowledged[sequence & lane.mask]) {
+  } else if (!lane.acknowledged[lane.place_of(sequence)]) {
     add_relaxed(page_->counters.acknowledged, 1);
-    lane.acknowledged[sequence & lane.mask] = true;
+    lane.acknowledged[lane.place_of(sequence)] = true;
   }
 }
 

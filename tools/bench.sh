@@ -23,14 +23,9 @@ done
 # The standard output is the table's alone.
 tools/setup.sh bench >&2
 
-# A compiler takes up to a gigabyte.
-memory_gb=$(awk '/^MemAvailable/ { print int($2 / 1048576) }' /proc/meminfo)
-processors=$(nproc)
-jobs=${SLUICE_JOBS:-$((memory_gb < 1 ? 1 : memory_gb < processors ? memory_gb : processors))}
-
 echo "== build bench" >&2
 cmake --preset bench >/dev/null
-cmake --build --preset bench --target sluice_bench --parallel "$jobs" >&2
+cmake --build --preset bench --target sluice_bench --parallel "$(tools/jobs.sh)" >&2
 
 revision=$(git describe --always --dirty 2>/dev/null || echo unknown)
 exec build/bench/bin/sluice_bench --revision "$revision" "$@"

@@ -20,25 +20,27 @@ inline std::uint64_t word_of(std::uint64_t number, std::uint64_t index) {
 /// `bytes` is at least 8; what is left over at the end is filled with one byte value.
 inline void write_number(std::byte* data, std::uint64_t bytes, std::uint64_t number) {
   std::memcpy(data, &number, sizeof number);
-  std::uint64_t at = sizeof number;
-  for (std::uint64_t i = 1; at + 8 <= bytes; ++i, at += 8) {
+  const auto size = static_cast<std::size_t>(bytes);
+  std::size_t at = sizeof number;
+  for (std::uint64_t i = 1; size - at >= 8; ++i, at += 8) {
     const std::uint64_t word = word_of(number, i);
     std::memcpy(data + at, &word, sizeof word);
   }
-  for (; at < bytes; ++at) data[at] = static_cast<std::byte>(number);
+  for (; at < size; ++at) data[at] = static_cast<std::byte>(number);
 }
 
 /// Whether the whole payload belongs to one message, which is then in `number`.
 inline bool read_number(const std::byte* data, std::uint64_t bytes, std::uint64_t& number) {
   if (bytes < sizeof number) return false;
   std::memcpy(&number, data, sizeof number);
-  std::uint64_t at = sizeof number;
-  for (std::uint64_t i = 1; at + 8 <= bytes; ++i, at += 8) {
+  const auto size = static_cast<std::size_t>(bytes);
+  std::size_t at = sizeof number;
+  for (std::uint64_t i = 1; size - at >= 8; ++i, at += 8) {
     std::uint64_t word = 0;
     std::memcpy(&word, data + at, sizeof word);
     if (word != word_of(number, i)) return false;
   }
-  for (; at < bytes; ++at) {
+  for (; at < size; ++at) {
     if (data[at] != static_cast<std::byte>(number)) return false;
   }
   return true;

@@ -80,7 +80,7 @@ T must(Result<T> result) {
   if (!result) throw std::runtime_error(result.error().message);
   return std::move(*result);
 }
-void must(Result<void> result) {
+void must(Result<void>&& result) {
   if (!result) throw std::runtime_error(result.error().message);
 }
 
@@ -279,6 +279,7 @@ std::map<std::string, json> gather(std::vector<Child>& children, const DemoOptio
   std::size_t open = children.size();
   while (open != 0 && Clock::now() - begin < limit) {
     std::vector<pollfd> polls;
+    polls.reserve(children.size());
     for (const Child& child : children) polls.push_back({child.reports.get(), POLLIN, 0});
     if (::poll(polls.data(), polls.size(), 200) < 0 && errno != EINTR) break;
     if (stop_requested != 0) ::kill(children.front().pid, SIGTERM);
