@@ -13,10 +13,12 @@
  *   PAYLOAD(k)  publisher  slot k: the payload; here the number of its publication
  *   CLAIM(r)    reader r   bit k: "I read slot k"
  *   STATE(r)    publisher  her wake page for r: 1 = evicted, his claims count for nothing
+ *   CURSOR(r)   reader r   (CURSORS) he looks at no publication below
+ *   START       publisher  (ATTACHES) where reader 1 begins; 0 = she does not know him yet
  *   EVENT       reader 0   chained hold: the reference that the detector hands on
  *   DONE        reader 1   chained hold: the resolver is done with it
  * `head` and `tail` are not modelled: here a reader looks at any entry at any time, which includes
- * whatever they would tell it.
+ * whatever they would tell it; with CURSORS at any entry that is not behind his cursor.
  *
  * Proven:
  *   payload_seen == holds  who holds publication s reads the payload of s, as often and as late as
@@ -27,12 +29,15 @@
  *                          one, if it looks READERS + 1 times at the slots that were set aside
  *
  * C++ tags: `// sync publish`, `// sync claim`, `// sync release`, `// sync resolve`,
- * `// sync admit`; they stand beside the steps below, where "retire" is the publisher's side of
- * claim and resolve.
+ * `// sync admit`, `// sync cursor`; they stand beside the steps below, where "retire" is the
+ * publisher's side of claim and resolve.
  *
  * -DSLOTS=2|3  -DLAST=n publications
  * -DADMISSION        loan() in its proper order, instead of anything that it may do
  * -DLOOKS=n          how often it looks then
+ * -DCURSORS          a publication that all cursors have left behind is retired without a mark
+ * -DONLY_LEFT        (with CURSORS) nothing else is retired
+ * -DATTACHES         (with CURSORS) reader 1 attaches at any loan
  * -DEVICTS           the publisher may evict reader 0 at any loan
  * -DRESOLVER         reader 0 is a detector that hands its frame on to resolver 1
  * -DPUBLISHER_DIES   (with RESOLVER) the publisher may be killed at any step
@@ -63,15 +68,18 @@
 #ifdef RESOLVER
 #define EVENT (CLAIM(READERS))
 #define DONE (CLAIM(READERS) + 1)
+#elif defined(CURSORS)
+#define CURSOR(r) (CLAIM(READERS) + (r))
+#define START (CLAIM(READERS) + 2)
 #else
 #define STATE(r) (CLAIM(READERS) + (r))
 #endif
 
 #define CPUS 3
-#define LOCATIONS (CLAIM(READERS) + 2)
+#define LOCATIONS (CLAIM(READERS) + 3)
 #define PUB 2 /* the publisher's processor; readers are 0 and 1 */
 #define SB_SIZE 10
-/* A reader: a cleared claim, the next one, EVENT or DONE. */
+/* A reader: a cleared claim, the next one, EVENT or DONE or CURSOR. */
 #define sb_room(p) (p == PUB -> SB_SIZE : 3)
 #include "store_buffer.pml"
 
@@ -95,6 +103,29 @@ bool publisher_dead; /* what the kernel says: dead, and all that she stored is v
 
 /* ---- Publisher ---- */
 
+#define attached (start != 0)
+
+/* What all have left behind. Cursors that were read longer ago are lower: more marks than needed. */
+inline load_cursors() {
+  load(PUB, CURSOR(0), left); /* sync cursor: acquire, what he claimed before is seen below */
+#ifdef ATTACHES
+  if
+  :: attached ->
+     load(PUB, CURSOR(1), x);
+     x = (x > start -> x : start) /* his first store is perhaps not visible yet */
+  :: else -> x = left
+  fi;
+#else
+  load(PUB, CURSOR(1), x); /* sync cursor */
+#endif
+#ifdef BROKEN_LEFT_BY_ONE
+  left = (x > left -> x : left);
+#else
+  left = (x < left -> x : left);
+#endif
+  x = 0
+}
+
 inline load_claims() {
 #ifdef EVICTS
   if
@@ -104,7 +135,14 @@ inline load_claims() {
 #else
   load(PUB, CLAIM(0), claims); /* sync release: acquire, what is unclaimed was read to its end */
 #endif
+#ifdef ATTACHES
+  if
+  :: attached -> load(PUB, CLAIM(1), x)
+  :: else
+  fi;
+#else
   load(PUB, CLAIM(1), x); /* sync release */
+#endif
   claims = claims | x;
   x = 0
 }
@@ -126,17 +164,32 @@ inline mark_slot(k_) {
 
 inline retire_oldest() {
   k = slot_of[entry_of(oldest)];
+#ifdef CURSORS
+  if
+  :: oldest < left /* sync cursor: nobody looks at it again, and the claims that stay are visible */
+  :: else -> store_relaxed(PUB, SEQ(entry_of(oldest)), oldest | RETIRED) /* sync claim */
+  fi;
+#else
   store_relaxed(PUB, SEQ(entry_of(oldest)), oldest | RETIRED); /* sync claim: a fence follows */
+#endif
   mark_slot(k);
   batch = batch | BIT(k);
   oldest++
 }
 
+#ifdef ONLY_LEFT
+#define may_retire (oldest < s && oldest < left)
+#define has_place (oldest + RING != s)
+#else
+#define may_retire (oldest < s)
+#define has_place true
+#endif
+
 inline retire_batch() {
   together {
     retire_oldest();
     if
-    :: oldest < s -> retire_oldest() /* two marks, one fence */
+    :: may_retire -> retire_oldest() /* two marks, one fence */
     :: true
     fi
   }
@@ -168,6 +221,10 @@ inline decide() {
 #ifndef BROKEN_CLAIMS_BEFORE_MARK
   load_claims();
 #endif
+  decide_with_claims()
+}
+
+inline decide_with_claims() {
   together {
     k = 0;
     do
@@ -200,8 +257,28 @@ inline retire() {
 #ifdef BROKEN_CLAIMS_BEFORE_MARK
   load_claims();
 #endif
+#ifdef BROKEN_CURSORS_AFTER_CLAIMS
+  load_claims(); /* nothing keeps the loads of the cursors before these */
+  load_cursors();
+  retire_batch();
+  left = 0;
+  fence_seq_cst(PUB);
+  decide_with_claims()
+#elif defined(ONLY_LEFT)
+  load_cursors();
+  if
+  :: may_retire -> retire_batch(); left = 0; fence_and_decide()
+  :: else -> left = 0
+  fi
+#elif defined(CURSORS)
+  load_cursors();
+  retire_batch();
+  left = 0;
+  fence_and_decide()
+#else
   retire_batch();
   fence_and_decide()
+#endif
 }
 
 inline look_at_set_aside() {
@@ -239,9 +316,9 @@ inline find_free_slot() {
 /* Anything that loan() may do: one step towards a free slot. She comes back if it finds none. */
 inline find_free_slot() {
   if
-  :: free
+  :: free && has_place
   :: !free && aside -> look_at_set_aside()
-  :: !free && oldest < s -> retire()
+  :: !(free && has_place) && oldest < s -> retire()
 #ifdef EVICTS
   :: !free && !evicted ->
      store_seq_cst(PUB, STATE(0), 1); /* sync admit */
@@ -285,16 +362,27 @@ proctype publisher() {
   byte free = BIT(SLOTS) - 1, aside, batch, claims; /* sets of slots */
   byte holds[SLOTS];                                /* publication in a slot that is not free */
   byte slot_of[RING];                               /* slot of a live entry */
-  byte k, x, looks;
+  byte k, x, looks, left, start;
   bool evicted;
 
   {
     do
     :: s > LAST -> break
+#ifdef ATTACHES
+    :: s <= LAST && !attached ->
+       atomic {
+#ifdef BROKEN_STARTS_BELOW_TAIL
+         start = 1;
+#else
+         start = oldest; /* the tail: nothing above was retired without a mark */
+#endif
+         store_release(PUB, START, start) /* sync admit */
+       }
+#endif
     :: s <= LAST ->
        find_free_slot();
        if
-       :: free -> together { publish() }
+       :: free && has_place -> together { publish() }
        :: else
        fi
     od
@@ -303,7 +391,16 @@ proctype publisher() {
 
 /* ---- Readers ---- */
 
-#define live(w) ((w) != 0 && !((w) & RETIRED))
+#ifdef CURSORS
+#ifdef BROKEN_LOOKS_BACK
+#define wanted(w) true
+#else
+#define wanted(w) ((w) >= next)
+#endif
+#else
+#define wanted(w) true
+#endif
+#define live(w) ((w) != 0 && !((w) & RETIRED) && wanted(w))
 
 /* Find a publication to take. Entries that are empty or retired are passed over here: to look at
  * them changes nothing. */
@@ -344,9 +441,21 @@ inline forget() {
   d_step { i = 0; k = 0; holds = 0; x = 0; held = false }
 }
 
+inline move_cursor(r, to_) {
+#ifdef BROKEN_LEFT_RELAXED
+  store_relaxed(r, CURSOR(r), to_)
+#else
+  store_release(r, CURSOR(r), to_) /* sync cursor: after the claim */
+#endif
+}
+
 /* take(): afterwards the claim holds if `held`, else it is gone. */
 inline take(r) {
   find_live_entry(r);
+#ifdef BROKEN_CURSOR_FIRST
+  next = holds + 1;
+  move_cursor(r, next);
+#endif
   set_claim(r);
 #ifdef BROKEN_NO_RECHECK
   held = true
@@ -365,6 +474,16 @@ inline take(r) {
     :: else -> store_release(r, CLAIM(r), 0); forget()
     fi
   }
+#endif
+#if defined(CURSORS)
+  if
+  :: held && holds >= next ->
+     next = holds + 1;
+#ifndef BROKEN_CURSOR_FIRST
+     move_cursor(r, next)
+#endif
+  :: else
+  fi
 #endif
 }
 
@@ -404,8 +523,21 @@ inline read_and_release(r) {
 proctype reader(byte r) {
   byte i, k, holds, x, payload_seen;
   bool held;
+#ifdef CURSORS
+  byte next = 1;
+#ifdef ATTACHES
+end_attaches:
+  if
+  :: r == 0
+  :: atomic { r == 1 && mem[START] -> load(1, START, next) } /* sync admit */
+  fi;
+#endif
+#endif
 end:
   do
+#ifdef CURSORS
+  :: next < LAST -> next++; move_cursor(r, next) /* he does not want it, or it was gone */
+#endif
   :: take(r);
      if
      :: held -> read_and_release(r); forget()
