@@ -68,17 +68,17 @@ function(sluice_test name)
   endif()
 endfunction()
 
-# sluice_fuzzer(<name> SOURCES <file>… [CORPUS <folder>])
+# sluice_fuzzer(<name> SOURCES <file>… [CORPUS <folder>] [LIBRARIES <target>…])
 #
 # Two tests, fuzz.<name> for 15 seconds and fuzz.<name>.long for 10 minutes. What libFuzzer finds new goes
 # into the build folder; CORPUS is only read.
 function(sluice_fuzzer name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "CORPUS" "SOURCES")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "CORPUS" "SOURCES;LIBRARIES")
   if(arg_UNPARSED_ARGUMENTS OR NOT arg_SOURCES)
     message(FATAL_ERROR "sluice_fuzzer(${name}): SOURCES, not '${arg_UNPARSED_ARGUMENTS}'")
   endif()
   add_executable(${name} ${arg_SOURCES})
-  target_link_libraries(${name} PRIVATE sluice_internal)
+  target_link_libraries(${name} PRIVATE sluice_internal ${arg_LIBRARIES})
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
   add_dependencies(sluice_tests ${name})
 

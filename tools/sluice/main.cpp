@@ -17,6 +17,7 @@ int main(int argc, char** argv) {
     sluice::tools::Run run;
     sluice::tools::add_demo(app, run);
     sluice::tools::add_doctor(app, run);
+    sluice::tools::add_match(app, run);
     CLI11_PARSE(app, argc, argv);
     return run();
   } catch (const std::exception& error) {

@@ -14,5 +14,6 @@ using Run = std::function<int()>;
 
 void add_demo(CLI::App& app, Run& run);
 void add_doctor(CLI::App& app, Run& run);
+void add_match(CLI::App& app, Run& run);
 
 }  // namespace sluice::tools
