@@ -3,6 +3,9 @@
 
 find_package(Threads REQUIRED)
 find_package(Boost 1.74 REQUIRED) # headers only: Boost.Interprocess
+# Headers only as well. Debian's file is FlatBuffersConfig.cmake, upstream's flatbuffers-config.cmake.
+find_package(flatbuffers NAMES flatbuffers FlatBuffers CONFIG REQUIRED)
+find_program(SLUICE_FLATC flatc REQUIRED)
 
 if(SLUICE_BUILD_TOOLS)
   find_package(CLI11 2.1 REQUIRED)

@@ -62,8 +62,8 @@ Result<void> want_credentials(int socket) {
   return {};
 }
 
-Result<void> send_packet(int socket, std::span<const std::byte> bytes,
-                         std::span<const int> descriptors, std::uint64_t deadline_ns) {
+Result<bool> try_send_packet(int socket, std::span<const std::byte> bytes,
+                             std::span<const int> descriptors) {
   alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(kMaxPacketDescriptors * sizeof(int))> control{};
   iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
   msghdr message{};
@@ -79,44 +79,60 @@ Result<void> send_packet(int socket, std::span<const std::byte> bytes,
     c->cmsg_len = CMSG_LEN(size);
     std::memcpy(CMSG_DATA(c), descriptors.data(), size);
   }
+  while (::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+    if (errno == EAGAIN) return false;
+    if (errno != EINTR) return shm::system_error("sending to the other side of a socket");
+  }
+  return true;
+}
+
+Result<void> send_packet(int socket, std::span<const std::byte> bytes,
+                         std::span<const int> descriptors, std::uint64_t deadline_ns) {
   for (;;) {
-    if (::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) return {};
-    if (errno == EINTR) continue;
-    if (errno != EAGAIN) return shm::system_error("sending to the other side of a stream");
-    auto ready = wait_for(socket, POLLOUT, deadline_ns, "sending to the other side of a stream");
+    auto sent = try_send_packet(socket, bytes, descriptors);
+    if (!sent) return std::move(sent).error();
+    if (*sent) return {};
+    auto ready = wait_for(socket, POLLOUT, deadline_ns, "sending to the other side of a socket");
     if (!ready) return ready;
   }
 }
 
-Result<Packet> receive_packet(int socket, std::uint64_t deadline_ns) {
-  Packet packet;
-  packet.bytes.resize(kMaxPacketBytes);
+Result<std::optional<Packet>> try_receive_packet(int socket, std::span<std::byte> buffer) {
   alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(kMaxPacketDescriptors * sizeof(int)) +
                                              CMSG_SPACE(sizeof(ucred))>
       control{};
-  iovec part{packet.bytes.data(), packet.bytes.size()};
+  iovec part{buffer.data(), buffer.size()};
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
   message.msg_control = control.data();
   message.msg_controllen = control.size();
   ssize_t n = -1;
-  for (;;) {
-    n = ::recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    if (n >= 0) break;
-    if (errno == EINTR) continue;
-    if (errno != EAGAIN) return shm::system_error("receiving from the other side of a stream");
-    auto ready = wait_for(socket, POLLIN, deadline_ns, "waiting for the other side of a stream");
-    if (!ready) return std::move(ready).error();
+  while ((n = ::recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC)) < 0) {
+    if (errno == EAGAIN) return std::optional<Packet>{};
+    if (errno == ECONNRESET) break;
+    if (errno != EINTR) return shm::system_error("receiving from the other side of a socket");
   }
-  collect_control(message, packet);
+  Packet packet;
+  if (n >= 0) collect_control(message, packet);
   if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 ||
       packet.descriptors.size() > kMaxPacketDescriptors) {
     return Error{Errc::untrusted, 0, "a packet with too many bytes or descriptors was dropped"};
   }
-  if (n == 0) return Error{Errc::refused, 0, "the other side closed the connection"};
-  packet.bytes.resize(static_cast<std::size_t>(n));
-  return packet;
+  if (n <= 0) return Error{Errc::refused, 0, "the other side closed the connection"};
+  packet.bytes.assign(buffer.begin(), buffer.begin() + n);
+  return std::optional<Packet>{std::move(packet)};
+}
+
+Result<Packet> receive_packet(int socket, std::uint64_t deadline_ns) {
+  std::array<std::byte, kMaxPacketBytes> buffer;
+  for (;;) {
+    auto packet = try_receive_packet(socket, buffer);
+    if (!packet) return std::move(packet).error();
+    if (*packet) return std::move(**packet);
+    auto ready = wait_for(socket, POLLIN, deadline_ns, "waiting for the other side of a socket");
+    if (!ready) return std::move(ready).error();
+  }
 }
 
 shm::UniqueFd process_of(const Packet& packet) {

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -28,6 +29,14 @@ struct Packet {
 
 /// Asks the kernel to name the sender of each packet. Call before the other side may send.
 Result<void> want_credentials(int socket);
+
+/// Sends one packet if that is possible now: false when the socket's buffer is full.
+Result<bool> try_send_packet(int socket, std::span<const std::byte> bytes,
+                             std::span<const int> descriptors);
+
+/// The next packet, or nothing when none has arrived. `buffer` is scratch; a packet that does not fit
+/// is an error. Errors as for receive_packet.
+Result<std::optional<Packet>> try_receive_packet(int socket, std::span<std::byte> buffer);
 
 /// Sends one packet. Blocks until `deadline_ns` (CLOCK_MONOTONIC) at most.
 Result<void> send_packet(int socket, std::span<const std::byte> bytes,
