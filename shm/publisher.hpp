@@ -113,6 +113,14 @@ class Publisher {
     UniqueFd process;
   };
 
+  // 64 slots, while claims on them are counted.
+  struct CountedClaims {
+    std::uint64_t set_aside = 0;
+    std::uint64_t taken = 0;       // of one reader: seen every time
+    std::uint64_t resolved = 0;    // the same
+    std::uint64_t in_the_way = 0;  // of any reader
+  };
+
   struct Lane {
     Entry* ring = nullptr;
     std::uint64_t mask = 0;
@@ -128,7 +136,8 @@ class Publisher {
     [[nodiscard]] bool has_room() const noexcept { return live() + loans < depth; }
   };
 
-  explicit Publisher(Geometry geometry) : geometry_(std::move(geometry)) {}
+  explicit Publisher(Geometry geometry)
+      : geometry_(std::move(geometry)), counted_(claim_pairs(geometry_.slot_limit)) {}
   ~Publisher();  // admission.cpp
 
   Result<void> set_up(const StreamOptions& options);
@@ -161,7 +170,9 @@ class Publisher {
   std::uint64_t claimed_among(std::span<const std::uint32_t> slots) noexcept;
   void free_slot(std::uint32_t slot) noexcept;
   bool evict_over_quota() noexcept;
-  [[nodiscard]] bool claims_too_many(const ReaderRecord& reader) const noexcept;
+  void mark_set_aside() noexcept;
+  std::uint64_t lasting_claims(const ReaderRecord& reader) noexcept;
+  bool decide_set_aside() noexcept;
 
   // admission.cpp
   void evict(ReaderRecord& reader, EvictionCause cause) noexcept;
@@ -187,6 +198,7 @@ class Publisher {
   std::vector<std::uint32_t> woken_;             // ticket that readers_[i] was last woken for
   std::vector<ReaderRecord> evicted_;            // kept until their process has noticed or died
   std::vector<std::uint32_t> set_aside_;         // retired slots that somebody still claims
+  std::vector<CountedClaims> counted_;           // all slots; used while slots are short
   std::vector<Sample> held_;                     // max_references per slot
   std::vector<std::uint8_t> held_count_;         // per slot
   StampClock stamps_;

@@ -25,6 +25,7 @@
 #include <array>
 #include <bit>
 
+#include "shm/clock.hpp"
 #include "shm/histogram.hpp"
 #include "shm/kill_point.hpp"
 #include "shm/publisher.hpp"
@@ -33,6 +34,8 @@ namespace sluice::shm {
 namespace {
 
 constexpr std::size_t kBatch = 64;  // bounds how long a slot can be `deciding`
+constexpr int kCountPasses = 4;     // two new bits spoil two of the moments between them
+constexpr std::uint64_t kCountNs = 10'000'000;  // well below a resolver's patience (resolve.cpp)
 
 }  // namespace
 
@@ -238,40 +241,87 @@ void Publisher::free_slot(std::uint32_t slot) noexcept {
   slots_.push(geometry_.pool_of(slot), slot);
 }
 
-// Called when slots are short: whoever claims more than it was granted is the cause.
+// Called when slots are short. Of the slots set aside it frees those that nobody holds, and evicts
+// who holds more of them than it was granted; what stays set aside is what was granted. True when
+// either happened.
+//
+// Claim words are read one after the other, and an honest reader may let go of one slot and claim
+// the next meanwhile. So its claims are counted while the slots are `deciding`, where it can set at
+// most two more bits, and only those count that are there every time (protocol.md, quota).
 bool Publisher::evict_over_quota() noexcept {
-  bool evicted = false;
+  const std::uint64_t begin = now_ns();
+  mark_set_aside();
+  bool changed = false;
   for (std::size_t r = 0; r < readers_.size();) {
     ReaderRecord& reader = readers_[r];
-    if (reader.over_quota || claims_too_many(reader)) {
+    const bool too_many = lasting_claims(reader) > reader.max_held;
+    // A resolver that has waited too long no longer waits, and what was seen proves nothing.
+    if (reader.over_quota || (too_many && now_ns() - begin < kCountNs)) {
       evict(reader, EvictionCause::quota);
-      evicted = true;
-    } else {
-      ++r;
+      changed = true;
+      continue;
     }
+    for (CountedClaims& pair : counted_) pair.in_the_way |= pair.taken | pair.resolved;
+    ++r;
   }
-  return evicted;
+  return decide_set_aside() || changed;
 }
 
-// One word is one moment, several words are not: an honest reader that lets one slot go and takes
-// another meanwhile may be counted with both. Nothing is published while we count, so it runs out of
-// such moves; only who shows too many every time is believed to hold them.
-bool Publisher::claims_too_many(const ReaderRecord& reader) const noexcept {
-  constexpr int kCounts = 4;
-  const std::uint64_t pairs = claim_pairs(geometry_.slot_limit);
-  for (int i = 0; i < kCounts; ++i) {
-    std::uint64_t held = 0;
-    for (std::uint64_t k = 0; k < pairs; ++k) {
-      // relaxed: a count; eviction needs no order
-      held += static_cast<unsigned>(
-          // relaxed: as above
-          std::popcount(reader.claims[k].taken.load(std::memory_order_relaxed)) +
-          // relaxed: as above
-          std::popcount(reader.claims[k].resolved.load(std::memory_order_relaxed)));
-    }
-    if (held <= reader.max_held) return false;
+void Publisher::mark_set_aside() noexcept {
+  std::fill(counted_.begin(), counted_.end(), CountedClaims{});
+  for (const std::uint32_t slot : set_aside_) {
+    Word64& word = record_of(slot).word;
+    // relaxed: ordered before the claims by the fence below; sync resolve
+    word.store(with_state(word.load(std::memory_order_relaxed), SlotState::deciding),
+               std::memory_order_relaxed);  // relaxed: as above
+    counted_[slot / 64].set_aside |= std::uint64_t{1} << (slot % 64);
   }
-  return true;
+  // sync claim, resolve (publisher): all marks above before all claim bits below
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+}
+
+// How many claims on slots set aside the reader shows every time, one time after the other; they
+// are left in counted_. Ends early when they are no more than it was granted.
+std::uint64_t Publisher::lasting_claims(const ReaderRecord& reader) noexcept {
+  for (CountedClaims& pair : counted_) pair.taken = pair.resolved = pair.set_aside;
+  std::uint64_t count = 0;
+  for (int pass = 0; pass < kCountPasses; ++pass) {
+    count = 0;
+    for (std::size_t k = 0; k < counted_.size(); ++k) {
+      CountedClaims& pair = counted_[k];
+      if ((pair.taken | pair.resolved) == 0) continue;
+      // sync release (publisher): the reader's last read of a payload before our next write to it
+      pair.taken &= reader.claims[k].taken.load(std::memory_order_acquire);
+      // sync release (publisher): as above
+      pair.resolved &= reader.claims[k].resolved.load(std::memory_order_acquire);
+      count += static_cast<unsigned>(std::popcount(pair.taken) + std::popcount(pair.resolved));
+    }
+    if (count <= reader.max_held) break;
+  }
+  return count;
+}
+
+// As in look_at_set_aside. Who showed no claim once after the marks has none until we have decided.
+bool Publisher::decide_set_aside() noexcept {
+  const auto free_it = [this](std::uint32_t slot) {
+    const bool claimed = (counted_[slot / 64].in_the_way >> (slot % 64) & 1) != 0;
+    Word64& word = record_of(slot).word;
+    // relaxed: our own word
+    const std::uint64_t value = word.load(std::memory_order_relaxed);
+    if (claimed) {
+      // sync resolve (publisher): decided, the payload stays
+      word.store(with_state(value, SlotState::live), std::memory_order_release);
+    } else {
+      // relaxed: as in retire_batch
+      word.store(with_state(value, SlotState::none), std::memory_order_relaxed);
+      free_slot(slot);
+    }
+    return !claimed;
+  };
+  const auto kept = std::remove_if(set_aside_.begin(), set_aside_.end(), free_it);
+  const bool freed = kept != set_aside_.end();
+  set_aside_.erase(kept, set_aside_.end());
+  return freed;
 }
 
 void Publisher::update_gauges() noexcept {

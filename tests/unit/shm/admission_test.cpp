@@ -10,7 +10,10 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <bit>
 #include <functional>
+#include <thread>
 
 namespace sluice::shm {
 namespace {
@@ -193,6 +196,69 @@ TEST(Eviction, SparesWhoHoldsWhatItWasGranted) {
   ForgedReader::put(full.claims(0).taken, 0b1111);
   EXPECT_EQ(publish_number(link.publisher(), 5), Outcome::no_slot);
   EXPECT_EQ(full.state(), AdmissionState::attached);
+}
+
+// 130 slots, all held by a reader that may; their claims lie in three pairs of words.
+TEST(Eviction, SparesWhoMovesFromSlotToSlotWhileItsClaimsAreCounted) {
+  StreamOptions options = small_stream(130);
+  options.pools = {{64, 130}};
+  options.max_held = 131;
+  LocalLink link(options);
+  const ReaderPtr holder = link.attach({.max_held = 130});
+  const ReaderPtr mover = link.attach({.max_held = 1});
+  std::vector<Sample> held;
+  for (std::uint64_t i = 0; i < 130; ++i) {
+    ASSERT_EQ(publish_number(link.publisher(), i), Outcome::ok);
+    held.push_back(holder->take());
+  }
+  std::atomic<bool> done{false};
+  std::atomic<std::uint64_t> moves{0};
+  std::thread moving([&] {
+    while (!done) {
+      for (const std::size_t i : {0, 129, 64}) {
+        if (mover->resolve(held[i].reference())) ++moves;
+      }
+    }
+  });
+  std::uint64_t loans = 0;
+  for (int i = 0; i < 5000 || moves < 1000; ++i) {
+    if (link.publisher().loan(64).outcome() != Outcome::no_slot) ++loans;
+  }
+  done = true;
+  moving.join();
+  EXPECT_EQ(loans, 0u);
+  EXPECT_EQ(value(link.publisher().counters().evicted), 0u);
+  for (std::uint64_t i = 0; i < 130; ++i) ASSERT_EQ(number_of(held[i]), i);
+}
+
+TEST(Eviction, CountsWhatIsSpreadOverManyWords) {
+  StreamOptions options = small_stream(130);
+  options.pools = {{64, 130}};
+  options.max_held = 130;
+  LocalLink link(options);
+  const ReaderPtr holder = link.attach({.max_held = 128});
+  const ForgedReader greedy(link.publisher(), {.max_held = 2});
+  std::vector<Sample> held;
+  for (std::uint64_t i = 0; i < 130; ++i) {
+    ASSERT_EQ(publish_number(link.publisher(), i), Outcome::ok);
+    if (i % 64 != 0)
+      held.push_back(holder->take());
+    else
+      drain(*holder);
+  }
+  // The three slots that the other reader does not hold.
+  for (std::size_t pair = 0; pair < 3; ++pair) {
+    std::uint64_t rest = pair < 2 ? ~std::uint64_t{0} : 3;
+    for (const Sample& sample : held) {
+      const std::uint32_t slot = sample.reference().slot;
+      if (slot / 64 == pair) rest &= ~(std::uint64_t{1} << (slot % 64));
+    }
+    ASSERT_EQ(std::popcount(rest), 1);
+    ForgedReader::put(greedy.claims(pair).taken, rest);
+  }
+  EXPECT_TRUE(link.publisher().loan(64));
+  EXPECT_EQ(greedy.cause(), EvictionCause::quota);
+  for (const Sample& sample : held) EXPECT_TRUE(sample.intact());
 }
 
 TEST(Eviction, HitsACursorThatLies) {
