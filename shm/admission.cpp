@@ -4,6 +4,11 @@
 // the stream was made, and a subscription that does not fit into the rest is refused with a reason.
 // A reader that breaks its word later is evicted: from then on its page is ignored, and it finds
 // out by itself at its next take.
+//
+// Visitors do this while the owner works (publisher.hpp). What a subscription needs, mappings,
+// descriptors, a wake page, is its *registration*; visitors make it and give it back, so that the
+// owner, who only ever drops a reader from its table, is never held up by a system call for that. A
+// registration that the owner has dropped waits for the next visitor.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -35,27 +40,26 @@ bool has_finished(const ReaderPage& page) {
          static_cast<std::uint32_t>(ReaderState::gone);
 }
 
+bool is_dropped(const std::atomic<bool>& dropped) {
+  // relaxed: what is done about it is done under the lock
+  return dropped.load(std::memory_order_relaxed);
+}
+void drop(std::atomic<bool>& dropped) {
+  // relaxed: as above
+  dropped.store(true, std::memory_order_relaxed);
+}
+
 }  // namespace
 
-Result<Admission> Publisher::attach(AttachRequest request) {
+// What can be said of a request without looking at the other readers.
+Result<void> Publisher::check(AttachRequest& request) const {
   const SubscriptionOptions& o = request.options;
-  if (ended_) return refused("the stream has ended");
   if (o.mode != DeliveryMode::latest && o.mode != DeliveryMode::next &&
       o.mode != DeliveryMode::reliable) {
     return refused("the delivery mode is not one of latest, next, reliable");
   }
   if (o.type_hash != 0 && o.type_hash != geometry_.type_hash) {
     return refused("the subscription's payload type is not the stream's");
-  }
-  if (readers_.size() + evicted_.size() >= geometry_.max_readers) {
-    return refused("the stream already has max_readers = " +
-                   std::to_string(geometry_.max_readers) + " subscriptions");
-  }
-  if (o.max_held == 0 || held_granted_ + std::uint64_t{o.max_held} > max_held_) {
-    return refused("max_held = " + std::to_string(o.max_held) + " does not fit: " +
-                   std::to_string(max_held_ - held_granted_) + " of the stream's max_held = " +
-                   std::to_string(max_held_) + " are left; ask for less or let the publisher " +
-                   "plan for more");
   }
   const std::uint64_t page_size = reader_page_bytes(geometry_.slot_limit);
   const std::uint64_t arena_size = request.reader_arena ? request.reader_arena->size() : 0;
@@ -68,27 +72,76 @@ Result<Admission> Publisher::attach(AttachRequest request) {
     if (!is_eventfd(request.event.get())) return refused("the wake-up descriptor is no eventfd");
     (void)::fcntl(request.event.get(), F_SETFL, O_NONBLOCK);
   }
+  return {};
+}
+
+// All that takes time comes before the lock: the checks, the wake page, the record.
+Result<Admission> Publisher::attach(AttachRequest request) {
+  if (auto checked = check(request); !checked) return std::move(checked).error();
+  const SubscriptionOptions& o = request.options;
+  const std::lock_guard visitors{visitors_};
+  unregister([](const Registration& r) { return is_dropped(r.dropped); });
+  if (registrations_.size() >= geometry_.max_readers) {
+    return refused("the stream already has max_readers = " + std::to_string(geometry_.max_readers) +
+                   " subscriptions");
+  }
   auto cell = request.wake_arena->allocate(sizeof(WakePage));
   if (!cell) return std::move(cell).error();
 
-  ReaderRecord reader;
-  reader.id = next_reader_id_++;
+  auto registration = std::make_unique<Registration>();
+  registration->id = next_reader_id_++;
   if (next_reader_id_ == 0) ++next_reader_id_;
+  const std::byte* page = request.reader_arena->data() + request.page_offset;
+  registration->page = reinterpret_cast<const ReaderPage*>(page);
+  registration->reader_arena = std::move(request.reader_arena);
+  registration->wake_arena = std::move(request.wake_arena);
+  registration->wake_cell = *cell;
+  registration->event = std::move(request.event);
+  registration->process = std::move(request.process);
+  ReaderRecord reader;
+  reader.id = registration->id;
   reader.mode = o.mode;
   reader.max_held = o.max_held;
-  const std::byte* page = request.reader_arena->data() + request.page_offset;
-  reader.page = reinterpret_cast<const ReaderPage*>(page);
+  reader.page = registration->page;
   reader.claims = reinterpret_cast<const ClaimPair*>(page + kClaimsOffset);
-  reader.wake_cell = *cell;
   reader.wake = reinterpret_cast<WakePage*>(cell->data);
-  reader.reader_arena = std::move(request.reader_arena);
-  reader.wake_arena = std::move(request.wake_arena);
-  reader.event = std::move(request.event);
-  reader.process = std::move(request.process);
+  reader.registration = registration.get();
+  registrations_.push_back(std::move(registration));
+
+  std::uint32_t left = 0;
+  bool ended = false;
+  {
+    const std::lock_guard lock{lock_};
+    ended = ended_;
+    left = max_held_ - held_granted_;
+    if (!ended && o.max_held != 0 && o.max_held <= left) {
+      admit(reader, o.history);
+      return Admission{reader.id, cell->offset};
+    }
+  }
+  registrations_.back()->wake_arena->free(*cell);
+  registrations_.pop_back();
+  if (ended) return refused("the stream has ended");
+  return refused("max_held = " + std::to_string(o.max_held) + " does not fit: " +
+                 std::to_string(left) + " of the stream's max_held = " + std::to_string(max_held_) +
+                 " are left; ask for less or let the publisher " + "plan for more");
+}
+
+// Under the lock. Nothing is published or retired between the choice of the start and the moment
+// from which the reader is asked; what the last look said about all readers is made true for this
+// one too.
+void Publisher::admit(const ReaderRecord& record, std::uint32_t history) noexcept {
+  readers_.push_back(record);
+  ReaderRecord& reader = readers_.back();
   for (std::uint32_t i = 0; i < geometry_.lane_count; ++i) {
-    const Lane& lane = lanes_[i];
-    const std::uint64_t wanted = std::min<std::uint64_t>(o.history, lane.head);
+    Lane& lane = lanes_[i];
+    const std::uint64_t wanted = std::min<std::uint64_t>(history, lane.head);
     reader.cursor[i] = std::max(lane.tail, lane.head + 1 - wanted);
+    lane.left_behind = std::min(lane.left_behind, reader.cursor[i]);
+    lane.passed = std::min(lane.passed, reader.cursor[i]);
+    if (reader.mode == DeliveryMode::reliable) {
+      lane.passed_reliable = std::min(lane.passed_reliable, reader.cursor[i]);
+    }
     // relaxed: before the state below
     reader.wake->admission.start[i].store(reader.cursor[i], std::memory_order_relaxed);
   }
@@ -98,58 +151,77 @@ Result<Admission> Publisher::attach(AttachRequest request) {
   // sync admit (publisher): where it starts comes before
   reader.wake->line.state.store(static_cast<std::uint32_t>(AdmissionState::attached),
                                 std::memory_order_release);
-  held_granted_ += o.max_held;
-  const Admission admission{reader.id, cell->offset};
+  held_granted_ += reader.max_held;
   sleep_words_.push_back(&reader.page->sleeping.sleep);
   woken_.push_back(0);
-  readers_.push_back(std::move(reader));
   publish_reader_count();
-  return admission;
 }
 
 void Publisher::detach(std::uint32_t reader_id) noexcept {
-  const auto has_id = [&](const ReaderRecord& r) { return r.id == reader_id; };
-  if (auto at = std::find_if(readers_.begin(), readers_.end(), has_id); at != readers_.end()) {
-    forget(static_cast<std::size_t>(at - readers_.begin()));
-  } else if (auto old = std::find_if(evicted_.begin(), evicted_.end(), has_id);
-             old != evicted_.end()) {
-    old->wake_arena->free(old->wake_cell);
-    evicted_.erase(old);
-  }
+  const std::lock_guard visitors{visitors_};
+  unregister(
+      [reader_id](const Registration& r) { return r.id == reader_id || is_dropped(r.dropped); });
 }
 
 std::size_t Publisher::reap() noexcept {
-  std::size_t reaped = 0;
-  for (std::size_t i = 0; i < readers_.size();) {
-    if (has_died(readers_[i].process) || has_finished(*readers_[i].page)) {
-      forget(i);
-      ++reaped;
-    } else {
-      ++i;
+  const std::lock_guard visitors{visitors_};
+  return unregister([](const Registration& r) {
+    return is_dropped(r.dropped) || has_died(r.process) || has_finished(*r.page);
+  });
+}
+
+// Ends the registrations that `gone` says; returns how many of them were in use. The lock is taken
+// only when there are any, and neither to find them out nor to give back what they had.
+template <typename Gone>
+std::size_t Publisher::unregister(Gone gone) {
+  const auto first = std::partition(registrations_.begin(), registrations_.end(),
+                                    [&](const auto& r) { return !gone(*r); });
+  if (first == registrations_.end()) return 0;
+  std::size_t dismissed = 0;
+  auto last = registrations_.end();
+  {
+    const std::lock_guard lock{lock_};
+    for (auto at = first; at != last;) {
+      if (dismiss(**at)) ++dismissed;
+      // The owner sleeps on it: the next visitor gives it back.
+      if (at->get() == waits_for_) {
+        std::iter_swap(at, --last);
+      } else {
+        ++at;
+      }
     }
   }
-  for (std::size_t i = 0; i < evicted_.size();) {
-    if (has_died(evicted_[i].process) || has_finished(*evicted_[i].page)) {
-      evicted_[i].wake_arena->free(evicted_[i].wake_cell);
-      evicted_.erase(evicted_.begin() + static_cast<std::ptrdiff_t>(i));
-      ++reaped;
-    } else {
-      ++i;
-    }
+  SLUICE_KILL_POINT("reap.dismissed");
+  for (auto at = first; at != last; ++at) (*at)->wake_arena->free((*at)->wake_cell);
+  registrations_.erase(first, last);
+  return dismissed;
+}
+
+// Under the lock. Whether it was still in use.
+bool Publisher::dismiss(Registration& registration) noexcept {
+  if (is_dropped(registration.dropped)) return false;
+  const auto at = std::find_if(readers_.begin(), readers_.end(), [&](const ReaderRecord& r) {
+    return r.registration == &registration;
+  });
+  if (at != readers_.end()) {
+    forget(static_cast<std::size_t>(at - readers_.begin()));
+  } else {
+    drop(registration.dropped);  // was evicted
   }
-  return reaped;
+  return true;
 }
 
 // Readers go on draining, so a wake page is given back only when its reader has finished.
 Publisher::~Publisher() {
-  for (std::vector<ReaderRecord>* records : {&readers_, &evicted_}) {
-    for (ReaderRecord& reader : *records) {
-      const auto process = std::make_shared<UniqueFd>(std::move(reader.process));
-      reader.wake_arena->free_when(
-          reader.wake_cell, [arena = reader.reader_arena, page = reader.page, process] {
-            return has_finished(*page) || has_died(*process);
-          });
+  for (const std::unique_ptr<Registration>& r : registrations_) {
+    if (is_dropped(r->dropped)) {
+      r->wake_arena->free(r->wake_cell);
+      continue;
     }
+    const auto process = std::make_shared<UniqueFd>(std::move(r->process));
+    r->wake_arena->free_when(r->wake_cell, [arena = r->reader_arena, page = r->page, process] {
+      return has_finished(*page) || has_died(*process);
+    });
   }
 }
 
@@ -172,21 +244,35 @@ void Publisher::evict(ReaderRecord& reader, EvictionCause cause) noexcept {
   if (ticket != 0) wake_reader(index, ticket);
   add_relaxed(counters_->evicted, 1);
   held_granted_ -= reader.max_held;
-  evicted_.push_back(std::move(reader));
   remove_active(index);
 }
 
+// Its claims end here. By the owner, or by a visitor under the lock.
 void Publisher::forget(std::size_t index) noexcept {
   ReaderRecord& reader = readers_[index];
   held_granted_ -= reader.max_held;
-  reader.wake_arena->free(reader.wake_cell);
+  // sync admit (publisher): we look at its page no more, and what it had claimed is written only
+  // after the fence that precedes every decision about a slot
+  reader.wake->line.reader_id.store(0, std::memory_order_release);
+  drop(reader.registration->dropped);
   remove_active(index);
+}
+
+// Who died cannot wake us: the owner asks the kernel before it waits on.
+void Publisher::forget_the_dead() noexcept {
+  for (std::size_t i = 0; i < readers_.size();) {
+    if (has_died(readers_[i].registration->process) || has_finished(*readers_[i].page)) {
+      forget(i);
+    } else {
+      ++i;
+    }
+  }
 }
 
 void Publisher::remove_active(std::size_t index) noexcept {
   const std::size_t last = readers_.size() - 1;
   if (index != last) {
-    readers_[index] = std::move(readers_[last]);
+    readers_[index] = readers_[last];
     sleep_words_[index] = sleep_words_[last];
     woken_[index] = woken_[last];
   }

@@ -1,14 +1,17 @@
 // loan: finding a place in a lane's ring and a slot for the payload.
 //
-// A place is reserved first, so that publishing can no longer fail: live entries + outstanding loans
-// never exceed the lane's depth. Room comes from three sources, tried in this order: what every
-// reader has passed (costs nobody anything), what only best-effort readers have not passed (they
-// count it as lost), and, where a reliable reader is behind, what OnFull says.
+// A place is reserved first, so that publishing can no longer fail: live entries + outstanding
+// loans never exceed the lane's depth. Room comes from three sources, tried in this order: what
+// every reader has passed (costs nobody anything), what only best-effort readers have not passed
+// (they count it as lost), and, where a reliable reader is behind, what OnFull says.
 //
 // A slot comes from the smallest pool that fits, or the next larger one. Slots are never short when
 // the pools have the planned size, since each slot is free, loaned (at most max_loans), live (at
 // most the depths) or held (at most max_held); a smaller slot_count makes no_slot possible, and an
 // entry of the same or a lower lane is then retired early.
+//
+// Most loans find room and a slot without looking at readers, and touch nothing that visitors use;
+// only where readers matter the lock is entered.
 #include <algorithm>
 
 #include "shm/clock.hpp"
@@ -22,8 +25,8 @@ namespace {
 
 constexpr std::uint64_t kRoomSpinNs = 20'000;
 constexpr std::uint64_t kRoomSliceNs = 10'000'000;  // how soon a dead reader is noticed
-constexpr std::uint64_t kQuickNs = 5'000;  // between messages: nobody fills 64 KiB in less
-constexpr int kPausesPerLook = 16;  // each look takes the reader's line from it
+constexpr std::uint64_t kQuickNs = 5'000;           // between messages: nobody fills 64 KiB in less
+constexpr int kPausesPerLook = 16;                  // each look takes the reader's line from it
 
 }  // namespace
 
@@ -34,11 +37,10 @@ Loan Publisher::loan(std::uint64_t size, Priority priority) noexcept {
   if (pool == geometry_.pool_count) return Loan{Outcome::too_large};
   if (loans_ == max_loans_) return Loan{Outcome::no_loan};
 
-  const auto lane_index =
-      std::min(static_cast<std::uint32_t>(priority), geometry_.lane_count - 1);
+  const auto lane_index = std::min(static_cast<std::uint32_t>(priority), geometry_.lane_count - 1);
   Lane& lane = lanes_[lane_index];
   // Held samples must not stay held for long.
-  if (looks_early(pool) || live_references_ != 0) look();
+  if (looks_early(pool) || live_references_ != 0) collect();
   SLUICE_KILL_POINT("loan.begin");
   if (const Outcome room = reserve(lane); room != Outcome::ok) return Loan{room};
   Outcome why = Outcome::ok;
@@ -62,14 +64,16 @@ Loan Publisher::loan(std::uint64_t size, Priority priority) noexcept {
   return loan;
 }
 
-// A cold large slot costs far more than a look at the readers, so it is worth one before every loan.
-// But where messages follow each other so quickly nobody fills such slots, and only the look remains.
+// A cold large slot costs far more than a look at the readers, so it is worth one before every
+// loan. But where messages follow each other so quickly nobody fills such slots, and only the look
+// remains.
 bool Publisher::looks_early(std::uint32_t pool) const noexcept {
   return geometry_.pools[pool].slot_bytes >= kLargeSlotBytes && last_interval_ns_ >= kQuickNs;
 }
 
 Outcome Publisher::reserve(Lane& lane) noexcept {
   if (lane.has_room()) return Outcome::ok;
+  const OwnerInside inside{lock_};
   look();
   return make_room(lane);
 }
@@ -117,23 +121,39 @@ Publisher::ReaderRecord* Publisher::blocking_reader(const Lane& lane) noexcept {
   return nullptr;
 }
 
-// Waits until the reader that blocks the lane acknowledges, dies or the deadline passes.
-//
-// The hand-shake is the reader's sleep turned round: we say that we want room, look again, and sleep
-// on a word of the reader's page; the reader moves its cursor, then looks whether we want room. All
-// four accesses are seq_cst, so at least one side sees the other.
+// Waits a while for the reader that blocks the lane: until it acknowledges, dies, or a slice of
+// time has passed. ok: look again. timeout: the deadline has passed, without a wait. Visitors may
+// come in meanwhile, also to detach that very reader: what is read then stays mapped, but no
+// pointer into readers_ is good any more.
 Outcome Publisher::wait_for(Lane& lane, std::uint64_t deadline_ns) noexcept {
-  const auto index = static_cast<std::size_t>(&lane - lanes_.data());
   ReaderRecord* reader = blocking_reader(lane);
   if (reader == nullptr) return Outcome::ok;
   // Here too, since what follows believes a foreign page: it could say for ever that there is room.
   if (now_ns() >= deadline_ns) {
-    reap();
+    forget_the_dead();
     return Outcome::timeout;
   }
-  const Word64& cursor = reader->page->cursor[index];
-  const Word32& room = reader->page->sleeping.room;
-  const Word32& state = reader->page->sleeping.state;
+  const ReaderPage& page = *reader->page;
+  Word32& wants_room = reader->wake->line.wants_room;
+  waits_for_ = reader->registration;
+  const std::uint32_t depth = lock_.leave_all();
+  const bool moved = sleep_for_room(page, wants_room, lane, deadline_ns);
+  lock_.enter_again(depth);
+  waits_for_ = nullptr;
+  if (!moved) forget_the_dead();
+  return Outcome::ok;
+}
+
+// Whether the reader's cursor was seen to move, or the reader to leave. Outside of the lock.
+//
+// The hand-shake is the reader's sleep turned round: we say that we want room, look again, and
+// sleep on a word of the reader's page; the reader moves its cursor, then looks whether we want
+// room. All four accesses are seq_cst, so at least one side sees the other.
+bool Publisher::sleep_for_room(const ReaderPage& page, Word32& wants_room, const Lane& lane,
+                               std::uint64_t deadline_ns) noexcept {
+  const Word64& cursor = page.cursor[static_cast<std::size_t>(&lane - lanes_.data())];
+  const Word32& room = page.sleeping.room;
+  const Word32& state = page.sleeping.state;
   const auto active = static_cast<std::uint32_t>(ReaderState::active);
 
   if (can_spin_) {
@@ -143,11 +163,10 @@ Outcome Publisher::wait_for(Lane& lane, std::uint64_t deadline_ns) noexcept {
     do {
       for (int i = 0; i < kPausesPerLook; ++i) cpu_relax();
       // relaxed: only a hint; the look that follows reads it in order
-      if (cursor.load(std::memory_order_relaxed) >= wanted) return Outcome::ok;
+      if (cursor.load(std::memory_order_relaxed) >= wanted) return true;
     } while (now_ns() < until);
   }
 
-  Word32& wants_room = reader->wake->line.wants_room;
   // sync room (publisher): the word must be read before we look for the last time
   const std::uint32_t expected = room.load(std::memory_order_acquire);
   if (++room_ticket_ == 0) ++room_ticket_;
@@ -164,9 +183,7 @@ Outcome Publisher::wait_for(Lane& lane, std::uint64_t deadline_ns) noexcept {
   }
   // relaxed: a reader that still sees the ticket makes a superfluous wake-up
   wants_room.store(0, std::memory_order_relaxed);
-  if (!still_full) return Outcome::ok;
-  reap();
-  return now < deadline_ns ? Outcome::ok : Outcome::timeout;
+  return !still_full;
 }
 
 std::uint32_t Publisher::pop_or_commit(std::uint32_t pool, bool& out_of_memory) noexcept {
@@ -180,6 +197,8 @@ std::uint32_t Publisher::pop_or_commit(std::uint32_t pool, bool& out_of_memory) 
 }
 
 std::uint32_t Publisher::find_slot(std::uint32_t pool, std::uint32_t lane, Outcome& why) noexcept {
+  if (const std::uint32_t slot = slots_.pop(pool); slot != kNoSlot) return slot;
+  const OwnerInside inside{lock_};
   bool out_of_memory = false;
   std::uint64_t deadline = 0;
   std::size_t looks = 0;
@@ -203,8 +222,9 @@ std::uint32_t Publisher::find_slot(std::uint32_t pool, std::uint32_t lane, Outco
       }
     }
     if (retired) continue;
-    // Claims are read one reader after the other, while readers move from slot to slot: one look may
-    // find every slot claimed although fewer are held. As many looks as readers, and one, do not.
+    // Claims are read one reader after the other, while readers move from slot to slot: one look
+    // may find every slot claimed although fewer are held. As many looks as readers, and one, do
+    // not.
     if (!set_aside_.empty() && looks <= readers_.size()) {
       ++looks;
       look();

@@ -32,6 +32,7 @@ Outcome Publisher::publish(Loan&& loan) noexcept {
   if (!loan) return Outcome::empty;
   if (loan.publisher_ != this) return Outcome::mismatch;
   if (ended_) return Outcome::ended;
+  const OwnerInside inside{lock_};
   const std::uint32_t pool = geometry_.pool_of(loan.slot_);
   const std::uint32_t index = loan.lane_;
   write_entry(loan, geometry_.stamped ? stamps_.now() : 0, true);
@@ -48,6 +49,7 @@ Outcome Publisher::publish(Loan&& loan) noexcept {
 }
 
 Outcome Publisher::publish(std::span<Loan> loans) noexcept {
+  const OwnerInside inside{lock_};
   const std::uint64_t now = geometry_.stamped ? stamps_.now() : 0;
   Outcome outcome = Outcome::ok;
   for (Loan& loan : loans) {
@@ -170,9 +172,9 @@ void Publisher::wake_reader(std::size_t index, std::uint32_t ticket) noexcept {
   reader.wake->line.wake.store(ticket, std::memory_order_release);
   SLUICE_KILL_POINT("publish.wake_stored");
   add_relaxed(counters_->wakes, 1);
-  if ((ticket & kWakeByEvent) != 0 && reader.event.valid()) {
+  if ((ticket & kWakeByEvent) != 0 && reader.registration->event.valid()) {
     // Full (EAGAIN) means readable, which is what is wanted.
-    (void)::eventfd_write(reader.event.get(), 1);
+    (void)::eventfd_write(reader.registration->event.get(), 1);
   } else {
     futex_wake_all(reader.wake->line.wake);
   }

@@ -58,7 +58,6 @@ Result<void> Publisher::set_up(const StreamOptions& options) {
   readers_.reserve(geometry_.max_readers);
   sleep_words_.reserve(geometry_.max_readers);
   woken_.reserve(geometry_.max_readers);
-  evicted_.reserve(geometry_.max_readers);
   set_aside_.reserve(geometry_.slot_limit);
   if (geometry_.max_references != 0) {
     held_.resize(std::size_t{geometry_.slot_limit} * geometry_.max_references);
@@ -74,6 +73,7 @@ Result<void> Publisher::set_up(const StreamOptions& options) {
 }
 
 Result<StreamDescriptors> Publisher::share() const {
+  const std::lock_guard lock{visitors_};
   StreamDescriptors out;
   auto control = control_.share();
   if (!control) return std::move(control).error();
@@ -88,6 +88,7 @@ Result<StreamDescriptors> Publisher::share() const {
 
 void Publisher::end() noexcept {
   if (ended_ || state_ == nullptr) return;
+  const OwnerInside inside{lock_};
   ended_ = true;
   // sync ended (publisher): after all entries; seq_cst so that the sleepers' words are read after it
   state_->state.store(static_cast<std::uint32_t>(StreamState::ended), std::memory_order_seq_cst);

@@ -1,17 +1,25 @@
 // Publisher: the writing end of one stream. The rules and their proofs are in shm/protocol.md.
 //
-// Thread-compatible: one thread at a time. `loan` blocks only where OnFull::wait says so; nothing
-// here ever waits for a process that takes best effort. After creation only attach() and detach()
-// allocate; none of the rest does, and no lock is taken anywhere.
+// Two sides. The *owner*, one thread at a time, loans, publishes, collects, ends, closes; Loans
+// belong to it too. *Visitors*, any thread, attach, detach, reap, share and count readers, also
+// while the owner works; not while it closes, and never from within one of its calls. A visitor
+// keeps the owner out for some instructions (biased_lock.hpp); what takes long it does before or
+// after.
+//
+// The owner blocks only where OnFull::wait says so, and lets visitors in meanwhile; nothing here
+// ever waits for a process that takes best effort. After creation only visitors allocate, lock a
+// mutex, map, unmap or close anything.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <vector>
 
 #include "shm/arena.hpp"
+#include "shm/biased_lock.hpp"
 #include "shm/geometry.hpp"
 #include "shm/layout.hpp"
 #include "shm/memory.hpp"
@@ -73,20 +81,26 @@ class Publisher {
   /// were attached to it. `loan` does this by itself when it is called.
   void collect() noexcept;
 
+  /// Ends the stream: readers drain what was published, then see `ended`.
+  void end() noexcept;
+
+  // The visitors' side.
+
   /// Admits a subscription; `refused` with a sentence when it does not fit.
   Result<Admission> attach(AttachRequest request);
   /// Forgets a subscription whose process has gone or said good-bye; its claims end here.
   void detach(std::uint32_t reader_id) noexcept;
-  /// Detaches every subscription whose process has died or has finished; returns how many.
+  /// Detaches every subscription whose process has died or has finished; returns how many. Keeps the
+  /// owner out only when there is one.
   std::size_t reap() noexcept;
-
-  /// Ends the stream: readers drain what was published, then see `ended`.
-  void end() noexcept;
-
   [[nodiscard]] Result<StreamDescriptors> share() const;
-  [[nodiscard]] const Geometry& geometry() const noexcept { return geometry_; }
   /// Subscriptions that are attached and not evicted.
-  [[nodiscard]] std::size_t reader_count() const noexcept { return readers_.size(); }
+  [[nodiscard]] std::size_t reader_count() const noexcept {
+    // relaxed: a count
+    return state_->reader_count.load(std::memory_order_relaxed);
+  }
+
+  [[nodiscard]] const Geometry& geometry() const noexcept { return geometry_; }
   [[nodiscard]] const std::byte* control() const noexcept { return control_.data(); }
   [[nodiscard]] const PublisherCounters& counters() const noexcept { return *counters_; }
   [[nodiscard]] const Histogram& intervals() const noexcept { return *intervals_; }
@@ -95,7 +109,20 @@ class Publisher {
   friend class sluice::Loan;
   friend struct PublisherCloser;
 
-  // What is known of one subscription. Its page is foreign memory: every word of it is input.
+  // What a subscription's pointers lead into, from attach() until it was evicted or forgotten *and*
+  // a visitor has come by: only visitors make and destroy these.
+  struct Registration {
+    std::uint32_t id = 0;
+    std::shared_ptr<const View> reader_arena;
+    const ReaderPage* page = nullptr;
+    std::shared_ptr<Arena> wake_arena;
+    Cell wake_cell;
+    UniqueFd event;
+    UniqueFd process;
+    std::atomic<bool> dropped{false};  // attached no more, and nobody needs the wake page
+  };
+
+  // What is known of an attached subscription. Its page is foreign memory: every word of it is input.
   struct ReaderRecord {
     std::uint32_t id = 0;
     DeliveryMode mode = DeliveryMode::next;
@@ -103,14 +130,10 @@ class Publisher {
     const ReaderPage* page = nullptr;
     const ClaimPair* claims = nullptr;
     WakePage* wake = nullptr;
+    Registration* registration = nullptr;
     std::array<std::uint64_t, kMaxLanes> cursor{};  // last valid ones
     bool leaving = false;
     bool over_quota = false;  // was seen with more claims than it may have
-    Cell wake_cell;
-    std::shared_ptr<const View> reader_arena;
-    std::shared_ptr<Arena> wake_arena;
-    UniqueFd event;
-    UniqueFd process;
   };
 
   // 64 slots, while claims on them are counted.
@@ -148,6 +171,8 @@ class Publisher {
   std::uint32_t pop_or_commit(std::uint32_t pool, bool& out_of_memory) noexcept;
   Outcome make_room(Lane& lane) noexcept;
   Outcome wait_for(Lane& lane, std::uint64_t deadline_ns) noexcept;
+  bool sleep_for_room(const ReaderPage& page, Word32& wants_room, const Lane& lane,
+                      std::uint64_t deadline_ns) noexcept;
   [[nodiscard]] bool looks_early(std::uint32_t pool) const noexcept;
   ReaderRecord* blocking_reader(const Lane& lane) noexcept;
   void give_back(Loan& loan) noexcept;
@@ -177,6 +202,12 @@ class Publisher {
   // admission.cpp
   void evict(ReaderRecord& reader, EvictionCause cause) noexcept;
   void forget(std::size_t index) noexcept;
+  void forget_the_dead() noexcept;
+  [[nodiscard]] Result<void> check(AttachRequest& request) const;
+  void admit(const ReaderRecord& reader, std::uint32_t history) noexcept;
+  bool dismiss(Registration& registration) noexcept;
+  template <typename Gone>
+  std::size_t unregister(Gone gone);
   void remove_active(std::size_t index) noexcept;
   void publish_reader_count() noexcept;
 
@@ -193,10 +224,19 @@ class Publisher {
   SlotRecord* slot_records_ = nullptr;
 
   std::array<Lane, kMaxLanes> lanes_{};
-  std::vector<ReaderRecord> readers_;            // attached; dense
+  // Protects what both sides use: from here to the visitors' mutex, and ended_ and the lanes' heads and
+  // tails, which only the owner writes.
+  mutable BiasedLock lock_;
+  std::vector<ReaderRecord> readers_;            // attached; dense; capacity for all
   std::vector<const Word32*> sleep_words_;       // of readers_[i], apart so that publish is quick
   std::vector<std::uint32_t> woken_;             // ticket that readers_[i] was last woken for
-  std::vector<ReaderRecord> evicted_;            // kept until their process has noticed or died
+  std::uint32_t held_granted_ = 0;
+  const Registration* waits_for_ = nullptr;  // the owner sleeps on its page
+
+  mutable std::mutex visitors_;  // taken before lock_; protects the two below
+  std::vector<std::unique_ptr<Registration>> registrations_;  // attached or evicted
+  std::uint32_t next_reader_id_ = 1;  // begins at random: wake pages pass between streams
+
   std::vector<std::uint32_t> set_aside_;         // retired slots that somebody still claims
   std::vector<CountedClaims> counted_;           // all slots; used while slots are short
   std::vector<Sample> held_;                     // max_references per slot
@@ -208,8 +248,6 @@ class Publisher {
   std::uint32_t max_loans_ = 0;
   std::uint32_t loans_ = 0;
   std::uint32_t max_held_ = 0;
-  std::uint32_t held_granted_ = 0;
-  std::uint32_t next_reader_id_ = 1;  // begins at random: wake pages pass between streams
   std::uint32_t room_ticket_ = 0;
   std::uint32_t live_references_ = 0;  // slots that hold samples
   OnFull on_full_ = OnFull::wait;

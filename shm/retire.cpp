@@ -39,7 +39,10 @@ constexpr std::uint64_t kCountNs = 10'000'000;  // well below a resolver's patie
 
 }  // namespace
 
-void Publisher::collect() noexcept { look(); }
+void Publisher::collect() noexcept {
+  const OwnerInside inside{lock_};
+  look();
+}
 
 void Publisher::look() noexcept {
   add_relaxed(counters_->looks, 1);

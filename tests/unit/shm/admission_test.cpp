@@ -464,7 +464,8 @@ TEST(Reaping, FindsProcessesThatHaveDied) {
   EXPECT_EQ(child.join(), 128 + SIGKILL);
   EXPECT_EQ(publish_number(*publisher, 2), Outcome::ok) << "a dead reader does not block for long";
   EXPECT_EQ(publisher->reader_count(), 0u);
-  EXPECT_EQ(wakes->used(), 0u);
+  EXPECT_EQ(publisher->reap(), 0u) << "the publisher has found out by itself";
+  EXPECT_EQ(wakes->used(), 0u) << "but only visitors give back";
 }
 
 TEST(Reaping, ForgetsEvictedReadersThatHaveFinished) {
