@@ -13,10 +13,10 @@
 // can be within the limit, and what they have in common beyond it.
 #include "sluice/topic.hpp"
 
+#include "transport/quote.hpp"
+
 #include <boost/locale/utf.hpp>
 
-#include <array>
-#include <cstdio>
 #include <string>
 
 namespace sluice {
@@ -60,24 +60,8 @@ class Levels {
   bool first_ = true;
 };
 
-// "topic 'a/b'", readable whatever it contains and however long it is.
-std::string quoted(const char* what, std::string_view text) {
-  constexpr std::size_t kShown = 64;
-  std::string out = std::string(what) + " '";
-  for (const char c : text.substr(0, kShown)) {
-    if (c >= ' ' && c <= '~') {
-      out += c;
-    } else {
-      std::array<char, 5> hex{};
-      std::snprintf(hex.data(), hex.size(), "\\x%02x", static_cast<unsigned char>(c));
-      out += hex.data();
-    }
-  }
-  return out + (text.size() > kShown ? "…'" : "'");
-}
-
 Error refuse(const char* what, std::string_view text, const std::string& why) {
-  return {Errc::invalid_argument, 0, quoted(what, text) + " " + why};
+  return {Errc::invalid_argument, 0, std::string(what) + " " + transport::quoted(text) + " " + why};
 }
 
 Result<void> check_text(const char* what, std::string_view text) {
