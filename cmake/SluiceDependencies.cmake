@@ -7,8 +7,11 @@ find_package(Boost 1.74 REQUIRED) # headers only: Boost.Interprocess
 find_package(flatbuffers NAMES flatbuffers FlatBuffers CONFIG REQUIRED)
 find_program(SLUICE_FLATC flatc REQUIRED)
 
-if(SLUICE_BUILD_TOOLS)
+if(SLUICE_BUILD_TOOLS OR SLUICE_BUILD_DAEMONS)
   find_package(CLI11 2.1 REQUIRED)
+endif()
+if(SLUICE_BUILD_DAEMONS)
+  find_package(spdlog 1.10 REQUIRED)
 endif()
 if(SLUICE_BUILD_TOOLS OR SLUICE_BUILD_TESTS OR SLUICE_BUILD_BENCHMARKS)
   find_package(nlohmann_json 3.11 REQUIRED)

@@ -3,6 +3,7 @@
 
 option(SLUICE_SHARED "Build libsluice and libsluice_pipeline as shared libraries" ON)
 option(SLUICE_BUILD_TOOLS "Build the program `sluice`" ON)
+option(SLUICE_BUILD_DAEMONS "Build the broker `sluiced`" ON)
 option(SLUICE_BUILD_EXAMPLES "Build examples/" OFF)
 option(SLUICE_BUILD_TESTS "Build the suites named in SLUICE_TEST_SUITES" OFF)
 option(SLUICE_BUILD_FUZZERS "Build the libFuzzer targets; needs clang and SLUICE_BUILD_TESTS" OFF)

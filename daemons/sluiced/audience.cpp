@@ -1,0 +1,100 @@
+// What the registry has to say, put into messages.
+#include "daemons/sluiced/broker.hpp"
+#include "daemons/sluiced/log.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace sluice::broker {
+
+void Broker::found(const Subscription& subscription, const Stream& stream) {
+  Session* session = session_of(subscription.node);
+  const Node& publisher = *registry_.node(stream.node);
+  if (session == nullptr) return;
+  protocol::FoundT found;
+  found.subscription_id = subscription.id;
+  found.stream_id = stream.id;
+  found.topic = stream.topic;
+  found.node_id = publisher.id;
+  found.node = publisher.name;
+  found.uid = publisher.uid;
+  found.offer = std::make_unique<protocol::OfferT>(stream.offer);
+  session->tell(std::move(found), stream.descriptors);
+}
+
+void Broker::unfit(const Subscription& subscription, const Stream& stream,
+                   const std::string& sentence) {
+  const auto tell = [&](Id to, Id other) {
+    Session* session = session_of(to);
+    if (session == nullptr) return;
+    protocol::UnfitT unfit;
+    unfit.subscription_id = subscription.id;
+    unfit.stream_id = stream.id;
+    unfit.topic = stream.topic;
+    unfit.node = registry_.node(other)->name;
+    unfit.sentence = sentence;
+    session->tell(std::move(unfit));
+  };
+  tell(subscription.node, stream.node);
+  tell(stream.node, subscription.node);
+}
+
+void Broker::leave(const Stream& stream, Id subscription) {
+  for (const Question& question : attaching_.cancel(stream.id, subscription)) {
+    refuse_question(question, {Errc::refused, 0, "the subscription ended or was detached"});
+  }
+  if (Session* session = session_of(stream.node)) {
+    protocol::LeaveT leave;
+    leave.stream_id = stream.id;
+    leave.subscription_id = subscription;
+    session->tell(std::move(leave));
+  }
+}
+
+void Broker::gone(Id node, Id stream, protocol::Cause cause) {
+  if (Session* session = session_of(node)) {
+    protocol::GoneT gone;
+    gone.stream_id = stream;
+    gone.cause = cause;
+    session->tell(std::move(gone));
+  }
+}
+
+void Broker::pool_added(Id node, const Stream& stream, std::uint32_t pool) {
+  if (Session* session = session_of(node)) {
+    protocol::PoolAddedT added;
+    added.stream_id = stream.id;
+    added.pool = pool;
+    session->tell(std::move(added), {&stream.descriptors.back(), 1});
+  }
+}
+
+void Broker::event(const Watch& watch, protocol::EventT event, const SharedFd& descriptor) {
+  Session* session = session_of(watch.node);
+  if (session == nullptr) return;
+  event.watch_id = watch.id;
+  const bool handed = watch.counters && descriptor != nullptr;
+  session->tell(std::move(event), {&descriptor, handed ? std::size_t{1} : 0});
+}
+
+void Broker::ended(const Stream& stream) {
+  for (const Question& question : attaching_.end_stream(stream.id)) {
+    refuse_question(question, {Errc::refused, 0, "the stream has gone"});
+  }
+  const uid_t uid = registry_.node(stream.node)->uid;
+  gate_.give_back(uid, Resource::streams, 1);
+  const auto share = shares_.find(stream.id);
+  if (share == shares_.end()) return;
+  gate_.give_back(uid, Resource::bytes, share->second.charged);
+  shares_.erase(share);
+}
+
+void Broker::ended(const Subscription& subscription) {
+  gate_.give_back(registry_.node(subscription.node)->uid, Resource::subscriptions, 1);
+}
+
+void Broker::ended(const Watch& watch) {
+  gate_.give_back(registry_.node(watch.node)->uid, Resource::subscriptions, 1);
+}
+
+}  // namespace sluice::broker

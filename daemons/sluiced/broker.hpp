@@ -1,0 +1,99 @@
+// The broker: sessions, what they ask for, and what they are told.
+#pragma once
+
+#include "daemons/sluiced/attaching.hpp"
+#include "daemons/sluiced/event_loop.hpp"
+#include "daemons/sluiced/gate.hpp"
+#include "daemons/sluiced/registry.hpp"
+#include "daemons/sluiced/session.hpp"
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+namespace sluice::broker {
+
+/// Glues sessions, registry and rights together. Thread-bound; lives as long as its loop runs.
+class Broker final : private Service, private Audience {
+ public:
+  static constexpr std::uint64_t kHeartbeatNs = 2'500'000'000;
+
+  Broker(EventLoop& loop, Gate gate);
+  ~Broker() override;
+
+  /// Takes in who has connected, or tells it why not.
+  void adopt(shm::UniqueFd socket);
+
+  [[nodiscard]] const Registry& registry() const noexcept { return registry_; }
+  [[nodiscard]] std::size_t session_count() const noexcept { return sessions_.size(); }
+
+ private:
+  using Fds = std::vector<shm::UniqueFd>;
+  struct Share {  // of what a stream costs its user
+    std::uint64_t charged = 0;
+    std::uint64_t handed_over = 0;
+  };
+
+  // Service
+  Result<protocol::WelcomeT> welcome(Session& session, const protocol::HelloT& hello) override;
+  Result<void> handle(Session& session, transport::Received& received) override;
+  void closed(Session& session) override;
+
+  Result<void> dispatch(Session& session, transport::Received& received);
+
+  // Requests (requests.cpp). An error is the answer; one of kind `untrusted` ends the session too.
+  Result<void> advertise(Session& session, protocol::AdvertiseT& body, std::uint32_t request,
+                         Fds& fds);
+  Result<void> add_pool(Session& session, const protocol::AddPoolT& body, std::uint32_t request,
+                        Fds& fds);
+  Result<void> withdraw(Session& session, Id stream, std::uint32_t request);
+  Result<void> subscribe(Session& session, protocol::SubscribeT& body, std::uint32_t request);
+  Result<void> unsubscribe(Session& session, Id subscription, std::uint32_t request);
+  Result<void> hold_arena(Session& session, const protocol::HeldArenaT& body, Fds& fds);
+  Result<void> watch(Session& session, protocol::WatchT& body, std::uint32_t request);
+  Result<void> unwatch(Session& session, Id watch, std::uint32_t request);
+  Result<void> charge_stream(const Session& session, Id stream, std::uint64_t planned,
+                             std::uint64_t handed_over);
+
+  // Attaching (attach_requests.cpp)
+  Result<void> attach(Session& session, const protocol::AttachT& body, std::uint32_t request,
+                      Fds& fds);
+  Result<void> detach(Session& session, const protocol::DetachT& body);
+  Result<void> evicted(Session& session, const protocol::EvictedT& body);
+  Result<void> admitted(Session& session, protocol::AdmittedT& body, std::uint32_t request,
+                        Fds& fds);
+  Result<void> not_admitted(Session& session, const protocol::FailedT& body, std::uint32_t request);
+  void refuse_question(const Question& question, const Error& error);
+
+  // Audience (audience.cpp)
+  void found(const Subscription& subscription, const Stream& stream) override;
+  void unfit(const Subscription& subscription, const Stream& stream,
+             const std::string& sentence) override;
+  void leave(const Stream& stream, Id subscription) override;
+  void gone(Id node, Id stream, protocol::Cause cause) override;
+  void pool_added(Id node, const Stream& stream, std::uint32_t pool) override;
+  void event(const Watch& watch, protocol::EventT event, const SharedFd& descriptor) override;
+  void ended(const Stream& stream) override;
+  void ended(const Subscription& subscription) override;
+  void ended(const Watch& watch) override;
+
+  Result<void> displace(const Session& newcomer, Id node);
+  void finish(Session& session);
+  void look_around();
+  [[nodiscard]] Session* session_of(Id node);
+
+  EventLoop& loop_;
+  Gate gate_;
+  Registry registry_{*this};
+  Attaching attaching_;
+  const Id id_;
+  std::uint64_t last_session_ = 0;
+  std::map<std::uint64_t, std::unique_ptr<Session>> sessions_;
+  std::unordered_map<Id, Session*> by_node_;
+  std::unordered_map<Id, Share> shares_;  // by stream
+  EventLoop::Token look_timer_ = 0;
+};
+
+}  // namespace sluice::broker

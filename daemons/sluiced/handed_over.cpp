@@ -1,0 +1,101 @@
+// A broker that passed on what it had not looked at would spread one client's mistake to all
+// others. So it checks what it can without trusting anybody: seals, sizes, owner, and the header of
+// a control segment. Receivers check again: the broker could be of another user than they are.
+#include "daemons/sluiced/handed_over.hpp"
+
+#include "shm/geometry.hpp"
+#include "shm/memory.hpp"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <string>
+
+#ifndef F_SEAL_FUTURE_WRITE
+#define F_SEAL_FUTURE_WRITE 0x0010
+#endif
+
+namespace sluice::broker {
+namespace {
+
+constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE;
+// For accepting, for a message's descriptors, for log and configuration files.
+constexpr int kSpareDescriptors = 64;
+
+Error untrusted(const std::string& sentence) { return Error{Errc::untrusted, 0, sentence}; }
+
+Result<std::uint64_t> check_memory(int fd, const std::string& what, uid_t owner) {
+  const int seals = ::fcntl(fd, F_GET_SEALS);
+  if (seals < 0) return untrusted(what + " is not a memfd");
+  if ((seals & kSeals) != kSeals) {
+    return untrusted(what + " is not sealed against shrinking, growing and writing");
+  }
+  struct stat status {};
+  if (::fstat(fd, &status) != 0) return shm::system_error("fstat of " + what);
+  if (status.st_uid != owner) {
+    return untrusted(what + " belongs to user " + std::to_string(status.st_uid) + ", not to " +
+                     std::to_string(owner));
+  }
+  return static_cast<std::uint64_t>(status.st_size);
+}
+
+}  // namespace
+
+Result<std::uint64_t> check_stream(std::span<const shm::UniqueFd> descriptors,
+                                   std::uint64_t stream_id, uid_t owner) {
+  if (descriptors.size() < 2) return untrusted("a stream needs a control segment and a pool");
+  auto total = check_memory(descriptors[0].get(), "the control segment", owner);
+  if (!total) return total;
+  const auto view = shm::View::open(descriptors[0].get(), "the control segment", *total);
+  if (!view) return view.error();
+  const auto geometry = shm::verify(*view);
+  if (!geometry) return geometry.error();
+  if (geometry->stream_id != stream_id) return untrusted("the stream has another id in its header");
+  if (descriptors.size() - 1 < geometry->pool_count) {
+    return untrusted("the stream has " + std::to_string(geometry->pool_count) + " pools, and " +
+                     std::to_string(descriptors.size() - 1) + " descriptors came");
+  }
+  for (std::size_t i = 1; i < descriptors.size(); ++i) {
+    const std::string what = "pool " + std::to_string(i - 1);
+    auto bytes = check_memory(descriptors[i].get(), what, owner);
+    if (!bytes) return bytes;
+    if (i <= geometry->pool_count && *bytes != geometry->pools[i - 1].pool_bytes) {
+      return untrusted(what + " has not the size that the stream's header says");
+    }
+    *total += *bytes;
+  }
+  return total;
+}
+
+Result<std::uint64_t> check_pool(const shm::UniqueFd& pool, uid_t owner) {
+  return check_memory(pool.get(), "the pool", owner);
+}
+
+Result<void> check_arena(const shm::UniqueFd& arena, std::uint64_t bytes, uid_t owner) {
+  const auto size = check_memory(arena.get(), "the arena", owner);
+  if (!size) return size.error();
+  if (*size != bytes) return untrusted("the arena has not the size that was said");
+  return {};
+}
+
+bool descriptors_are_scarce(int fd) noexcept {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return false;
+  return static_cast<rlim_t>(fd) + kSpareDescriptors >= limit.rlim_cur;
+}
+
+Error too_few_descriptors() {
+  return Error{Errc::exhausted, 0,
+               "the broker has too few file descriptors left; raise its limit (LimitNOFILE= in its "
+               "systemd unit, ulimit -n elsewhere)"};
+}
+
+void raise_descriptor_limit() noexcept {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+}  // namespace sluice::broker

@@ -1,0 +1,36 @@
+// What clients hand over, checked before it is kept or passed on.
+#pragma once
+
+#include "shm/fd.hpp"
+#include "sluice/result.hpp"
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <span>
+
+namespace sluice::broker {
+
+/// A stream's control segment and pools: sealed memfds of user `owner`, the header with this
+/// stream_id, the pools of the sizes that it names. The bytes of all of them. `untrusted`
+/// otherwise. Maps and unmaps the control segment.
+Result<std::uint64_t> check_stream(std::span<const shm::UniqueFd> descriptors,
+                                   std::uint64_t stream_id, uid_t owner);
+
+/// A further pool: its size.
+Result<std::uint64_t> check_pool(const shm::UniqueFd& pool, uid_t owner);
+
+/// A reader or wake arena of exactly `bytes`. What lies in it is checked by those who map it.
+Result<void> check_arena(const shm::UniqueFd& arena, std::uint64_t bytes, uid_t owner);
+
+/// Whether so many descriptors are open that no more may be kept. `fd` is one that was opened or
+/// received last: the kernel gives the lowest free number.
+bool descriptors_are_scarce(int fd) noexcept;
+
+/// What is answered then.
+Error too_few_descriptors();
+
+/// Raises the soft limit of open descriptors to the hard one.
+void raise_descriptor_limit() noexcept;
+
+}  // namespace sluice::broker

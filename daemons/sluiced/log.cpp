@@ -1,0 +1,95 @@
+// spdlog with a formatter of our own: names and topics come from clients, so control characters
+// must not reach a terminal, nor a line break forge a line.
+#include "daemons/sluiced/log.hpp"
+
+#include <spdlog/pattern_formatter.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <memory>
+#include <utility>
+
+namespace sluice::broker {
+namespace {
+
+std::shared_ptr<spdlog::logger>& logger() {
+  static std::shared_ptr<spdlog::logger> instance;
+  return instance;
+}
+
+std::string escaped(std::string_view text, bool json) {
+  constexpr char kHex[] = "0123456789abcdef";
+  std::string out;
+  out.reserve(text.size() + 2);
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7f) {
+      out += json ? "\\u00" : "\\x";
+      out += kHex[byte >> 4];
+      out += kHex[byte & 15];
+    } else {
+      if (json && (c == '"' || c == '\\')) out += '\\';
+      out += c;
+    }
+  }
+  return out;
+}
+
+class Formatter final : public spdlog::formatter {
+ public:
+  explicit Formatter(bool json)
+      : json_(json),
+        head_(json ? R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z","level":"%l","message":")"
+                   : "%Y-%m-%d %H:%M:%S.%e %-7l ",
+              spdlog::pattern_time_type::local, "") {}
+
+  void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& out) override {
+    head_.format(message, out);
+    const std::string text = escaped({message.payload.data(), message.payload.size()}, json_);
+    out.append(text.data(), text.data() + text.size());
+    const std::string_view tail = json_ ? "\"}\n" : "\n";
+    out.append(tail.data(), tail.data() + tail.size());
+  }
+  [[nodiscard]] std::unique_ptr<spdlog::formatter> clone() const override {
+    return std::make_unique<Formatter>(json_);
+  }
+
+ private:
+  bool json_;
+  spdlog::pattern_formatter head_;
+};
+
+void write(spdlog::level::level_enum level, const std::string& text) {
+  if (logger()) logger()->log(level, spdlog::string_view_t{text});
+}
+
+}  // namespace
+
+Result<void> set_up_log(std::string_view level, bool json) {
+  constexpr std::pair<std::string_view, spdlog::level::level_enum> kLevels[] = {
+      {"debug", spdlog::level::debug},
+      {"info", spdlog::level::info},
+      {"warning", spdlog::level::warn},
+      {"error", spdlog::level::err}};
+  for (const auto& [name, value] : kLevels) {
+    if (name != level) continue;
+    auto sink = std::make_shared<spdlog::sinks::stderr_sink_st>();
+    logger() = std::make_shared<spdlog::logger>("sluiced", std::move(sink));
+    logger()->set_formatter(std::make_unique<Formatter>(json));
+    logger()->set_level(value);
+    return {};
+  }
+  return Error{Errc::invalid_argument, 0,
+               "log level '" + std::string(level) + "': choose debug, info, warning or error"};
+}
+
+void log_debug(const std::string& text) { write(spdlog::level::debug, text); }
+void log_info(const std::string& text) { write(spdlog::level::info, text); }
+void log_warning(const std::string& text) { write(spdlog::level::warn, text); }
+void log_error(const std::string& text) { write(spdlog::level::err, text); }
+
+void audit(std::string_view what, const std::string& text) {
+  log_info(std::string(what) + ": " + text);
+}
+
+}  // namespace sluice::broker

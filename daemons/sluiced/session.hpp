@@ -1,0 +1,119 @@
+// One client: its connection, who it is, and how far it has come.
+#pragma once
+
+#include "daemons/sluiced/event_loop.hpp"
+#include "daemons/sluiced/peer.hpp"
+#include "daemons/sluiced/registry.hpp"
+#include "transport/connection.hpp"
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace sluice::broker {
+
+class Session;
+
+/// What stands behind the sessions: the broker. An error of the first two closes the session with
+/// its sentence.
+class Service {
+ public:
+  virtual ~Service() = default;
+  /// The version fits; whether this node may come in is for the service to say.
+  virtual Result<protocol::WelcomeT> welcome(Session& session, const protocol::HelloT& hello) = 0;
+  /// A message that clients may send, of a session that was welcomed.
+  virtual Result<void> handle(Session& session, transport::Received& received) = 0;
+  /// The session is over; this is the last that is heard of it, and it may be destroyed.
+  virtual void closed(Session& session) = 0;
+};
+
+/// hello -> open -> over. What does not belong into a state, or is no message, ends the session;
+/// what a client sends too fast is read later. Sending never ends a session at once, but only when
+/// all that runs now has returned: so nobody's tables change while a message is being worked on.
+/// Thread-bound.
+class Session {
+ public:
+  /// What a client may send: tokens a second, and how many may be saved up.
+  struct Pace {
+    double rate_hz = 2'000;
+    double burst = 4'000;
+  };
+
+  Session(std::uint64_t number, transport::Connection connection, Peer peer, EventLoop& loop,
+          Service& service, Pace pace);
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+  ~Session();
+
+  /// Instead of start(): tells why not, at once.
+  void reject(const Error& why);
+  /// Begins to listen. Hello must come within 2 seconds.
+  Result<void> start();
+
+  void send(const transport::Message& message, std::span<const SharedFd> descriptors = {});
+  template <class Body>
+  void tell(Body body, std::span<const SharedFd> descriptors = {}) {
+    send(transport::make_message(std::move(body)), descriptors);
+  }
+  /// The answer to a request; nothing when it has no number.
+  template <class Body>
+  void answer(std::uint32_t request, Body body, std::span<const SharedFd> descriptors = {}) {
+    if (request != 0) send(transport::make_message(std::move(body), request), descriptors);
+  }
+  void refuse(std::uint32_t request, const Error& error);
+  /// Ends the session; the client is told why, if its socket takes that.
+  void close(const Error& why);
+
+  /// One descriptor for all the pages that lie in an arena, though each came with its own.
+  SharedFd arena(shm::UniqueFd fd);
+
+  [[nodiscard]] std::uint64_t number() const noexcept { return number_; }
+  [[nodiscard]] const Peer& peer() const noexcept { return peer_; }
+  [[nodiscard]] Id node() const noexcept { return node_; }  ///< 0 before it was welcomed.
+  [[nodiscard]] const std::string& node_name() const noexcept { return node_name_; }
+  [[nodiscard]] const std::string& reason() const noexcept { return reason_; }
+  [[nodiscard]] std::uint64_t last_heard_ns() const noexcept { return last_heard_ns_; }
+  [[nodiscard]] bool over() const noexcept { return state_ == State::over; }
+  /// Whether its process is known to have ended.
+  [[nodiscard]] bool has_died() const noexcept {
+    return peer_.process != nullptr && shm::has_died(*peer_.process);
+  }
+
+ private:
+  enum class State : std::uint8_t { hello, open, over };
+
+  void on_socket(std::uint32_t events);
+  void on_death();
+  void read(std::size_t at_most);
+  void take(transport::Received& received);
+  Result<void> on_hello(transport::Received& received);
+  [[nodiscard]] bool within_pace();
+  void pause();
+  void end(std::string reason);
+  void update_interest();
+
+  const std::uint64_t number_;
+  transport::Connection connection_;
+  const Peer peer_;
+  EventLoop& loop_;
+  Service& service_;
+  const Pace pace_;
+
+  State state_ = State::hello;
+  Id node_ = 0;
+  std::string node_name_;
+  std::string reason_;
+  std::uint64_t last_heard_ns_;
+  double tokens_;
+  std::uint64_t refilled_ns_;
+  bool paused_ = false;
+  std::uint32_t interest_ = 0;
+  std::map<std::pair<dev_t, ino_t>, std::weak_ptr<const shm::UniqueFd>> arenas_;
+  EventLoop::Token socket_token_ = 0, process_token_ = 0, hello_timer_ = 0, pause_timer_ = 0;
+};
+
+}  // namespace sluice::broker
