@@ -16,6 +16,8 @@ const char* to_string(Outcome outcome) noexcept {
     case Outcome::expired: return "expired";
     case Outcome::too_large: return "too_large";
     case Outcome::no_memory: return "no_memory";
+    case Outcome::interrupted: return "interrupted";
+    case Outcome::not_allowed: return "not_allowed";
     case Outcome::mismatch: return "mismatch";
   }
   return "unknown";

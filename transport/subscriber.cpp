@@ -1,11 +1,19 @@
-// sluice::Subscriber and sluice::WaitSet: the public faces of shm::Reader and shm::WaitSet.
+// sluice::Subscriber and sluice::WaitSet.
+//
+// With a single stream that was connected by hand a wait is the reader's own; everything else waits
+// in a set, which the node's thread can interrupt when a stream has come in.
 #include "sluice/subscriber.hpp"
 
 #include "shm/clock.hpp"
-#include "shm/histogram.hpp"
+#include "shm/futex.hpp"
 #include "shm/reader.hpp"
-#include "shm/wait_set.hpp"
 #include "transport/handshake.hpp"
+#include "transport/pending_shm.hpp"
+#include "transport/stats.hpp"
+#include "transport/subscriber_impl.hpp"
+
+#include <algorithm>
+#include <utility>
 
 namespace sluice {
 namespace {
@@ -17,31 +25,137 @@ std::uint64_t to_ns(Deadline deadline) {
   return ns > 0 ? static_cast<std::uint64_t>(ns) : 0;
 }
 
+SubscriptionStats stats_of(const shm::Reader& reader) {
+  SubscriptionStats stats =
+      transport::stats_of(reader.counters(), reader.age(), reader.processing());
+  stats.waiting = reader.waiting();
+  stats.held = reader.held();
+  return stats;
+}
+
 }  // namespace
 
-struct WaitSet::Impl {
-  shm::WaitSet set;
-};
+// --- Subscriber
+// ------------------------------------------------------------------------------------
 
-struct Subscriber::Impl {
-  shm::ReaderPtr reader;
-  std::shared_ptr<WaitSet::Impl> set;
+Subscriber::Impl::~Impl() {
+  for (const transport::Attachment& stream : streams) set->set.remove(*stream.reader);
+  std::erase(set->members, this);
+  if (node) node->unsubscribe(subscription->id());
+}
 
-  ~Impl() {
-    if (set != nullptr) set->set.remove(*reader);
+void Subscriber::Impl::join(std::shared_ptr<NodeImpl> with,
+                            std::shared_ptr<transport::Subscription> as) {
+  node = std::move(with);
+  subscription = std::move(as);
+  set->members.push_back(this);
+}
+
+void Subscriber::Impl::add(transport::Attachment attachment) {
+  set->set.add(*attachment.reader);
+  streams.push_back(std::move(attachment));
+}
+
+// Off the path of messages: only when the inbox holds something.
+bool Subscriber::Impl::take_in() noexcept {
+  if (!subscription || !subscription->has_news()) return false;
+  transport::Subscription::News news = subscription->collect();
+  revoked = news.revoked;
+  for (transport::Attachment& attachment : news.attachments) add(std::move(attachment));
+  for (transport::GrownPool& pool : news.pools) {
+    for (const transport::Attachment& stream : streams) {
+      if (stream.stream_id == pool.stream_id) {
+        (void)pending::add_pool(*stream.reader, pool.pool, std::move(pool.fd));
+        break;
+      }
+    }
   }
-};
+  return true;
+}
+
+// The stream has nothing more to give. Its memory is unmapped by the node's thread.
+void Subscriber::Impl::drop(std::size_t index) noexcept {
+  transport::Attachment gone = std::move(streams[index]);
+  streams.erase(streams.begin() + static_cast<std::ptrdiff_t>(index));
+  SubscriptionStats last = stats_of(*gone.reader);
+  last.held = 0;
+  last.waiting = 0;
+  transport::add(ended, last);
+  set->set.remove(*gone.reader);
+  subscription->retire(std::move(gone));
+  node->bury_later();
+}
+
+Sample Subscriber::Impl::take() noexcept {
+  if (subscription && subscription->has_news()) [[unlikely]]
+    take_in();
+  Outcome why = revoked ? Outcome::not_allowed : Outcome::empty;
+  // Each stream once, from where the last one was found on.
+  for (std::size_t left = streams.size(); left != 0; --left) {
+    if (turn >= streams.size()) turn = 0;
+    Sample sample = streams[turn].reader->take();
+    if (sample) {
+      ++turn;
+      return sample;
+    }
+    if (!subscription) return sample;
+    switch (sample.outcome()) {
+      case Outcome::evicted:
+        why = Outcome::evicted;
+        [[fallthrough]];
+      case Outcome::ended:
+        drop(turn);
+        break;
+      case Outcome::quota:
+        why = Outcome::quota;
+        [[fallthrough]];
+      default:
+        ++turn;
+    }
+  }
+  return Sample{why};
+}
+
+Outcome Subscriber::Impl::wait(std::uint64_t deadline_ns) noexcept {
+  if (!subscription) return streams.front().reader->wait(deadline_ns);
+  return set->wait(deadline_ns);
+}
+
+SubscriptionStats Subscriber::Impl::stats() const noexcept {
+  SubscriptionStats total = ended;
+  for (const transport::Attachment& stream : streams) {
+    transport::add(total, stats_of(*stream.reader));
+  }
+  return total;
+}
+
+const transport::Attachment* Subscriber::Impl::origin(const Sample& sample,
+                                                      const shm::Reader* reader) const noexcept {
+  if (!sample) return nullptr;
+  for (const transport::Attachment& stream : streams) {
+    if (stream.reader.get() == reader) return &stream;
+  }
+  return nullptr;
+}
 
 Subscriber::Subscriber(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
 Subscriber::Subscriber(Subscriber&&) noexcept = default;
 Subscriber& Subscriber::operator=(Subscriber&&) noexcept = default;
 Subscriber::~Subscriber() = default;
 
-Result<Subscriber> Subscriber::connect(int socket, const SubscriptionOptions& options,
-                                       WaitSet* set, std::chrono::milliseconds timeout) {
+Result<Subscriber> Subscriber::connect(int socket, const SubscriptionOptions& options, WaitSet* set,
+                                       std::chrono::milliseconds timeout) {
+  std::shared_ptr<WaitSet::Impl> waits_in;
   shm::UniqueFd event;
   if (set != nullptr) {
-    auto copy = set->impl_->set.event();
+    waits_in = set->impl_;
+  } else {
+    auto own = WaitSet::Impl::create();
+    if (!own) return std::move(own).error();
+    waits_in = std::move(*own);
+  }
+  if (set != nullptr || options.pollable) {
+    auto copy = waits_in->set.event();
     if (!copy) return std::move(copy).error();
     event = std::move(*copy);
   }
@@ -49,12 +163,8 @@ Result<Subscriber> Subscriber::connect(int socket, const SubscriptionOptions& op
   auto reader = transport::subscribe(socket, options, std::move(event),
                                      shm::deadline_in(static_cast<std::uint64_t>(ns)));
   if (!reader) return std::move(reader).error();
-  auto impl = std::make_unique<Impl>();
-  impl->reader = std::move(*reader);
-  if (set != nullptr) {
-    impl->set = set->impl_;
-    impl->set->set.add(*impl->reader);
-  }
+  auto impl = std::make_unique<Impl>(std::move(waits_in));
+  impl->add({(*reader)->geometry().stream_id, {}, {}, std::move(*reader)});
   return Subscriber{std::move(impl)};
 }
 
@@ -63,55 +173,94 @@ Result<Subscriber> Subscriber::connect(int socket, const SubscriptionOptions& op
   return connect(socket, options, nullptr, timeout);
 }
 
-Result<Subscriber> Subscriber::connect(int socket, const SubscriptionOptions& options,
-                                       WaitSet& set, std::chrono::milliseconds timeout) {
+Result<Subscriber> Subscriber::connect(int socket, const SubscriptionOptions& options, WaitSet& set,
+                                       std::chrono::milliseconds timeout) {
   return connect(socket, options, &set, timeout);
 }
 
-Sample Subscriber::take() noexcept { return impl_->reader->take(); }
-std::size_t Subscriber::take(std::span<Sample> out) noexcept { return impl_->reader->take(out); }
-Outcome Subscriber::wait(Deadline deadline) noexcept {
-  return impl_->reader->wait(to_ns(deadline));
+Sample Subscriber::take() noexcept { return impl_->take(); }
+std::size_t Subscriber::take(std::span<Sample> out) noexcept {
+  std::size_t n = 0;
+  while (n < out.size()) {
+    out[n] = impl_->take();
+    if (!out[n]) break;
+    ++n;
+  }
+  return n;
 }
-void Subscriber::acknowledge(const Sample& sample) noexcept { impl_->reader->acknowledge(sample); }
-void Subscriber::acknowledge(Sample&& sample) noexcept {
-  impl_->reader->acknowledge(std::move(sample));
-}
-Sample Subscriber::resolve(const Reference& reference) noexcept {
-  return impl_->reader->resolve(reference);
-}
-std::uint64_t Subscriber::stream_id() const noexcept {
-  return impl_->reader->geometry().stream_id;
-}
-const std::string& Subscriber::label() const noexcept { return impl_->reader->geometry().label; }
+Outcome Subscriber::wait(Deadline deadline) noexcept { return impl_->wait(to_ns(deadline)); }
 
-SubscriptionStats Subscriber::stats() const noexcept {
-  const shm::Reader& reader = *impl_->reader;
-  const shm::ReaderCounters& c = reader.counters();
-  const auto get = [](const shm::Word64& word) {
-    // relaxed: counters
-    return word.load(std::memory_order_relaxed);
-  };
-  const auto lost = [&](shm::LossCause cause) {
-    return get(c.lost[static_cast<std::size_t>(cause)]);
-  };
-  SubscriptionStats s;
-  s.taken = get(c.taken);
-  s.lost_policy = lost(shm::LossCause::policy);
-  s.lost_full = lost(shm::LossCause::full);
-  s.lost_evicted = lost(shm::LossCause::evicted);
-  s.lost_expired = lost(shm::LossCause::expired);
-  s.lost_invalid = lost(shm::LossCause::invalid);
-  s.waiting = reader.waiting();
-  s.held = reader.held();
-  s.bytes = get(c.bytes);
-  s.acknowledged = get(c.acknowledged);
-  s.sleeps = get(c.sleeps);
-  s.age_p50_ns = shm::histogram_quantile_ns(reader.age(), 0.50);
-  s.age_p99_ns = shm::histogram_quantile_ns(reader.age(), 0.99);
-  s.processing_p50_ns = shm::histogram_quantile_ns(reader.processing(), 0.50);
-  s.processing_p99_ns = shm::histogram_quantile_ns(reader.processing(), 0.99);
-  return s;
+void Subscriber::acknowledge(const Sample& sample) noexcept {
+  if (impl_->origin(sample, sample.reader_) != nullptr) sample.reader_->acknowledge(sample);
+}
+void Subscriber::acknowledge(Sample&& sample) noexcept {
+  if (impl_->origin(sample, sample.reader_) == nullptr) return sample.release();
+  sample.reader_->acknowledge(std::move(sample));
+}
+
+Sample Subscriber::resolve(const Reference& reference) noexcept {
+  impl_->take_in();
+  for (const transport::Attachment& stream : impl_->streams) {
+    if (stream.stream_id == reference.stream_id) return stream.reader->resolve(reference);
+  }
+  return Sample{Outcome::mismatch};
+}
+
+int Subscriber::fd() const noexcept { return impl_->set->set.fd(); }
+bool Subscriber::arm() noexcept { return impl_->set->arm(); }
+void Subscriber::disarm() noexcept { impl_->set->set.disarm(); }
+
+std::uint64_t Subscriber::stream_id() const noexcept {
+  return impl_->subscription ? 0 : impl_->streams.front().stream_id;
+}
+const std::string& Subscriber::label() const noexcept {
+  static const std::string none;
+  return impl_->subscription ? none : impl_->streams.front().reader->geometry().label;
+}
+std::string_view Subscriber::topic(const Sample& sample) const noexcept {
+  const transport::Attachment* stream = impl_->origin(sample, sample.reader_);
+  return stream != nullptr ? std::string_view{stream->topic} : std::string_view{};
+}
+std::size_t Subscriber::stream_count() const noexcept {
+  impl_->take_in();
+  return impl_->streams.size();
+}
+SubscriptionStats Subscriber::stats() const noexcept { return impl_->stats(); }
+
+// --- WaitSet
+// ---------------------------------------------------------------------------------------
+
+Result<std::shared_ptr<WaitSet::Impl>> WaitSet::Impl::create() {
+  auto set = shm::WaitSet::create();
+  if (!set) return std::move(set).error();
+  return std::make_shared<Impl>(std::move(*set));
+}
+
+bool WaitSet::Impl::take_in() noexcept {
+  bool any = false;
+  for (Subscriber::Impl* member : members) any = member->take_in() || any;
+  return any;
+}
+
+bool WaitSet::Impl::settled() const noexcept {
+  return std::any_of(members.begin(), members.end(),
+                     [](const Subscriber::Impl* member) { return member->revoked; });
+}
+
+// A set that was interrupted looks into the inboxes; that a stream has come in is not yet a
+// message.
+Outcome WaitSet::Impl::wait(std::uint64_t deadline_ns) noexcept {
+  for (;;) {
+    take_in();
+    if (settled()) return Outcome::ok;
+    const Outcome outcome = set.wait(deadline_ns);
+    if (outcome != Outcome::interrupted) return outcome;
+  }
+}
+
+bool WaitSet::Impl::arm() noexcept {
+  take_in();
+  return !settled() && set.arm();
 }
 
 WaitSet::WaitSet(std::shared_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
@@ -120,14 +269,14 @@ WaitSet& WaitSet::operator=(WaitSet&&) noexcept = default;
 WaitSet::~WaitSet() = default;
 
 Result<WaitSet> WaitSet::create() {
-  auto set = shm::WaitSet::create();
-  if (!set) return std::move(set).error();
-  return WaitSet{std::make_shared<Impl>(Impl{std::move(*set)})};
+  auto impl = Impl::create();
+  if (!impl) return std::move(impl).error();
+  return WaitSet{std::move(*impl)};
 }
 
-Outcome WaitSet::wait(Deadline deadline) noexcept { return impl_->set.wait(to_ns(deadline)); }
+Outcome WaitSet::wait(Deadline deadline) noexcept { return impl_->wait(to_ns(deadline)); }
 int WaitSet::fd() const noexcept { return impl_->set.fd(); }
-bool WaitSet::arm() noexcept { return impl_->set.arm(); }
+bool WaitSet::arm() noexcept { return impl_->arm(); }
 void WaitSet::disarm() noexcept { impl_->set.disarm(); }
 
 }  // namespace sluice

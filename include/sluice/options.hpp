@@ -55,6 +55,13 @@ struct LaneOptions {
   std::uint32_t history = 0;  ///< Newest entries kept for late joiners, at most `depth`.
 };
 
+/// Delivery modes that a publisher lets subscriptions have; another one is refused, at both ends.
+struct OfferedModes {
+  bool latest = true;
+  bool next = true;
+  bool reliable = true;  ///< false: no subscriber can ever make this publisher wait or fail.
+};
+
 /// A stream: what one publisher writes.
 struct StreamOptions {
   std::string label;                 ///< For people and tools; at most 63 bytes.
@@ -71,6 +78,8 @@ struct StreamOptions {
   bool prefault = false;            ///< Commit now and map every page now as well.
   bool stamp_publish_time = true;   ///< Stamp every message (5 to 40 ns).
   HugePages huge_pages = HugePages::none;
+  OfferedModes offered;
+  std::string type_name{};  ///< Of the payload type, for people.
 };
 
 /// One subscription to one stream.
@@ -81,6 +90,8 @@ struct SubscriptionOptions {
   /// Longest busy wait before sleeping. Spinning adapts itself: where it does not pay it stops.
   std::uint64_t spin_ns = 20'000;
   std::uint64_t type_hash = 0;  ///< 0 accepts every type; otherwise it must equal the stream's.
+  /// The subscriber's (or its wait set's) fd() will be polled; costs a descriptor at every publisher.
+  bool pollable = false;
 };
 
 }  // namespace sluice

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "sluice/export.hpp"
 #include "sluice/loan.hpp"
@@ -14,7 +15,8 @@
 
 namespace sluice {
 
-/// Owns one stream: the memory that its messages travel in. Move-only; a moved-from publisher may
+/// Owns one stream: the memory that its messages travel in. Made by Node::advertise, which makes it
+/// known to all subscribers of its topic, or by create, to be shared over a socket. Move-only; a moved-from publisher may
 /// only be destroyed or assigned to. Thread-compatible: one thread at a time. `loan` may block where
 /// OnFull::wait says so, `accept` until its timeout, the others never; only `create` and `accept`
 /// allocate.
@@ -29,7 +31,7 @@ class SLUICE_EXPORT Publisher {
   ~Publisher();
 
   /// A slot to write a message of `size_bytes` into. An empty loan says why: no_slot, no_loan, full,
-  /// too_large, no_memory, ended.
+  /// too_large, no_memory, ended, not_allowed.
   Loan loan(std::uint64_t size_bytes, Priority priority = Priority::critical) noexcept;
 
   /// Publishes the loan to every subscriber at once and empties it. Wait-free, one system call for
@@ -54,13 +56,20 @@ class SLUICE_EXPORT Publisher {
   /// Subscriptions that are attached now.
   [[nodiscard]] std::size_t subscriber_count() const noexcept;
 
+  /// Adds slots of another size while the stream runs; subscribers map them when they first meet one.
+  /// Needs room in StreamOptions::max_slots; the error names what is in the way. Allocates.
+  Result<void> add_pool(const PoolOptions& pool);
+
   /// Ends the stream now; loans are refused from then on.
   void end() noexcept;
 
   [[nodiscard]] std::uint64_t stream_id() const noexcept;
+  /// Empty for a stream that no node advertises.
+  [[nodiscard]] const std::string& topic() const noexcept;
   [[nodiscard]] StreamStats stats() const noexcept;
 
  private:
+  friend class Node;
   struct Impl;
   explicit Publisher(std::unique_ptr<Impl> impl) noexcept;
   std::unique_ptr<Impl> impl_;

@@ -31,6 +31,8 @@ enum class Outcome : std::uint8_t {
   expired,    ///< The reference is stale: the frame it names is gone.
   too_large,  ///< No pool of the stream has slots of this size.
   no_memory,  ///< The system could not commit the memory of a slot that was never used before.
+  interrupted,  ///< Another thread ended the wait.
+  not_allowed,  ///< The broker has taken the right away.
   mismatch,   ///< The reference belongs to another stream, or the loan to another publisher.
 };
 

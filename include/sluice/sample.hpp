@@ -12,6 +12,7 @@
 
 namespace sluice {
 
+class Subscriber;
 namespace shm {
 class Reader;
 }
@@ -65,6 +66,7 @@ class SLUICE_EXPORT Sample {
 
  private:
   friend class shm::Reader;
+  friend class Subscriber;
   // Plain copies: this is on the path of every message.
   void take_over(Sample& other) noexcept {
     reader_ = other.reader_;

@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "sluice/export.hpp"
 #include "sluice/options.hpp"
@@ -19,7 +20,8 @@ using Deadline = std::chrono::steady_clock::time_point;
 
 class WaitSet;
 
-/// One subscription to one stream. Move-only; a moved-from subscriber may only be destroyed or
+/// One subscription: to one stream (connect), or to all streams whose topics match a filter, as they come
+/// and go (Node::subscribe). Move-only; a moved-from subscriber may only be destroyed or
 /// assigned to. Bound to one thread at a time; its samples may be released in any thread and may
 /// outlive it. `take` makes no system call, takes no lock and allocates nothing.
 class SLUICE_EXPORT Subscriber {
@@ -40,7 +42,9 @@ class SLUICE_EXPORT Subscriber {
   Subscriber& operator=(Subscriber&&) noexcept;
   ~Subscriber();
 
-  /// The next message, or an empty sample that says why: empty, quota, evicted, ended.
+  /// The next message, or an empty sample that says why: empty, quota, evicted, ended, not_allowed.
+  /// Several streams take turns. Made by a node, `evicted` tells once that one stream is lost, and
+  /// streams that have ended are forgotten without a word.
   Sample take() noexcept;
   /// Fills `out` from the front; returns how many.
   std::size_t take(std::span<Sample> out) noexcept;
@@ -61,11 +65,23 @@ class SLUICE_EXPORT Subscriber {
   /// empty sample says why: expired, mismatch (of another stream), quota, evicted, timeout.
   Sample resolve(const Reference& reference) noexcept;
 
+  /// For epoll, GLib, asyncio, with SubscriptionOptions::pollable: as WaitSet's.
+  [[nodiscard]] int fd() const noexcept;
+  bool arm() noexcept;
+  void disarm() noexcept;
+
+  /// Of the stream (connect only; 0 and empty otherwise).
   [[nodiscard]] std::uint64_t stream_id() const noexcept;
   [[nodiscard]] const std::string& label() const noexcept;
+  /// The topic that a sample of this subscription came by; empty for connect.
+  [[nodiscard]] std::string_view topic(const Sample& sample) const noexcept;
+  /// Streams that are attached now.
+  [[nodiscard]] std::size_t stream_count() const noexcept;
+  /// Summed over all streams, also those that have ended; of the quantiles the largest.
   [[nodiscard]] SubscriptionStats stats() const noexcept;
 
  private:
+  friend class Node;
   friend class WaitSet;
   struct Impl;
   explicit Subscriber(std::unique_ptr<Impl> impl) noexcept;
@@ -93,6 +109,7 @@ class SLUICE_EXPORT WaitSet {
   void disarm() noexcept;
 
  private:
+  friend class Node;
   friend class Subscriber;
   struct Impl;
   explicit WaitSet(std::shared_ptr<Impl> impl) noexcept;

@@ -1,0 +1,108 @@
+#include "transport/publication.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace sluice::transport {
+namespace {
+
+Error malformed(const char* what) {
+  return Error{Errc::untrusted, 0, std::string("the broker passed on an invalid ") + what};
+}
+
+protocol::OfferT offer_of(const shm::Geometry& geometry, const StreamOptions& options) {
+  protocol::OfferT offer;
+  offer.latest = options.offered.latest;
+  offer.next = options.offered.next;
+  offer.reliable = options.offered.reliable;
+  offer.group = false;  // TODO(groups)
+  offer.history = geometry.lanes[0].history;
+  offer.depth = geometry.lanes[0].depth;
+  offer.type_hash = geometry.type_hash;
+  offer.type_name = options.type_name;
+  offer.planned_bytes = geometry.control_bytes;
+  for (std::uint32_t i = 0; i < geometry.pool_count; ++i) {
+    offer.slot_bytes = std::max(offer.slot_bytes, geometry.capacity(i));
+    offer.planned_bytes += geometry.pools[i].pool_bytes;
+  }
+  return offer;
+}
+
+}  // namespace
+
+Publication::Publication(std::string topic, shm::Publisher& stream, const StreamOptions& options)
+    : topic_(std::move(topic)), stream_(stream), offer_(offer_of(stream.geometry(), options)) {}
+
+protocol::AdvertiseT Publication::advertisement() const {
+  protocol::AdvertiseT message;
+  message.stream_id = stream_id();
+  message.topic = topic_;
+  message.offer = std::make_unique<protocol::OfferT>(offer_);
+  return message;
+}
+
+Result<std::vector<SharedFd>> Publication::descriptors() const {
+  auto stream = stream_.share();
+  if (!stream) return std::move(stream).error();
+  std::vector<SharedFd> all{share(std::move(stream->control))};
+  for (shm::UniqueFd& pool : stream->pools) all.push_back(share(std::move(pool)));
+  return all;
+}
+
+Result<Publication::Admission> Publication::admit(const protocol::AdmitT& admit,
+                                                  std::vector<shm::UniqueFd> descriptors,
+                                                  OwnArenas& wakes, ForeignArenas& readers) {
+  const std::size_t expected = std::size_t{1} + admit.has_event + admit.has_process;
+  if (descriptors.size() != expected || admit.want == nullptr) return malformed("subscription");
+  auto arena = readers.open(descriptors[0], "a reader arena", admit.arena_bytes);
+  if (!arena) return std::move(arena).error();
+  shm::AttachRequest request;
+  request.options.mode = static_cast<DeliveryMode>(admit.want->mode);
+  request.options.max_held = admit.want->max_held;
+  request.options.history = admit.want->history;
+  request.options.type_hash = admit.want->type_hash;
+  request.reader_arena = std::move(*arena);
+  request.page_offset = admit.page_offset;
+  if (admit.has_event) request.event = std::move(descriptors[1]);
+  if (admit.has_process) request.process = std::move(descriptors.back());
+  auto wake = wakes.for_user(admit.uid);
+  if (!wake) return std::move(wake).error();
+  request.wake_arena = wake->arena;
+  leave(admit.subscription_id);  // it attaches again: what it had before is over
+  auto admission = stream_.attach(std::move(request));
+  if (!admission) return std::move(admission).error();
+  attached_[admit.subscription_id] = {admission->reader_id, admit.node_id};
+  Admission result;
+  result.answer.reader_id = admission->reader_id;
+  result.answer.wake_offset = admission->wake_offset;
+  result.answer.arena_bytes = wake->arena->size();
+  result.wake_arena = wake->fd;
+  return result;
+}
+
+void Publication::leave(std::uint64_t subscription_id) {
+  const auto at = attached_.find(subscription_id);
+  if (at == attached_.end()) return;
+  stream_.detach(at->second.reader_id);
+  attached_.erase(at);
+}
+
+void Publication::leave_node(std::uint64_t node_id) {
+  std::erase_if(attached_, [&](const auto& entry) {
+    if (entry.second.node_id != node_id) return false;
+    stream_.detach(entry.second.reader_id);
+    return true;
+  });
+}
+
+bool Publication::has_reader_of(std::uint64_t node_id) const {
+  return std::any_of(attached_.begin(), attached_.end(),
+                     [&](const auto& entry) { return entry.second.node_id == node_id; });
+}
+
+void Publication::revoke(std::string) {
+  // relaxed: a flag that stands alone
+  revoked_.store(true, std::memory_order_relaxed);
+}
+
+}  // namespace sluice::transport

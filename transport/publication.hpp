@@ -1,0 +1,59 @@
+// Publication: what a node knows of one of its publishers. Lives under the node's lock; the stream
+// itself belongs to the publisher's thread, and admits readers from here (shm/biased_lock.hpp).
+#pragma once
+
+#include "shm/publisher.hpp"
+#include "transport/connection.hpp"
+#include "transport/memory_cache.hpp"
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace sluice::transport {
+
+class Publication {
+ public:
+  Publication(std::string topic, shm::Publisher& stream, const StreamOptions& options);
+
+  [[nodiscard]] std::uint64_t stream_id() const noexcept { return stream_.geometry().stream_id; }
+  [[nodiscard]] const std::string& topic() const noexcept { return topic_; }
+
+  /// What the broker is told, and the descriptors that go with it.
+  [[nodiscard]] protocol::AdvertiseT advertisement() const;
+  [[nodiscard]] Result<std::vector<SharedFd>> descriptors() const;
+
+  struct Admission {
+    protocol::AdmittedT answer;
+    SharedFd wake_arena;
+  };
+  /// Admits the subscription that the broker passed on. Every field of it is input.
+  Result<Admission> admit(const protocol::AdmitT& admit, std::vector<shm::UniqueFd> descriptors,
+                          OwnArenas& wakes, ForeignArenas& readers);
+  /// This subscription is over.
+  void leave(std::uint64_t subscription_id);
+  /// All subscriptions of a process are over.
+  void leave_node(std::uint64_t node_id);
+  [[nodiscard]] bool has_reader_of(std::uint64_t node_id) const;
+
+  /// The broker has taken the right away; seen by the publisher at its next loan.
+  void revoke(std::string why);
+  [[nodiscard]] const std::atomic<bool>& revoked() const noexcept { return revoked_; }
+
+ private:
+  struct Attached {
+    std::uint32_t reader_id = 0;
+    std::uint64_t node_id = 0;
+  };
+  std::string topic_;
+  shm::Publisher& stream_;
+  protocol::OfferT offer_;
+  std::map<std::uint64_t, Attached> attached_;  // by subscription
+  std::atomic<bool> revoked_{false};
+};
+
+}  // namespace sluice::transport

@@ -1,0 +1,178 @@
+#include "transport/subscription.hpp"
+
+#include "transport/pending_shm.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace sluice::transport {
+namespace {
+
+Error malformed(const char* what) {
+  return Error{Errc::untrusted, 0, std::string("the broker passed on an invalid ") + what};
+}
+
+std::unique_ptr<protocol::WantT> want_of(const SubscriptionOptions& options) {
+  auto want = std::make_unique<protocol::WantT>();
+  want->mode = static_cast<protocol::Mode>(options.mode);
+  want->max_held = options.max_held;
+  want->history = options.history;
+  want->type_hash = options.type_hash;
+  return want;
+}
+
+}  // namespace
+
+Subscription::Subscription(std::uint64_t id, std::string filter, SubscriptionOptions options,
+                           std::function<void()> interrupt)
+    : id_(id),
+      filter_(std::move(filter)),
+      options_(std::move(options)),
+      interrupt_(std::move(interrupt)) {}
+
+Subscription::News Subscription::collect() {
+  const std::lock_guard lock{mutex_};
+  // relaxed: under the lock
+  news_.store(false, std::memory_order_relaxed);
+  News news = std::move(inbox_);
+  inbox_ = News{};
+  inbox_.revoked = news.revoked;
+  return news;
+}
+
+void Subscription::retire(Attachment attachment) {
+  const std::lock_guard lock{mutex_};
+  graveyard_.push_back(std::move(attachment));
+}
+
+void Subscription::notify() {
+  // relaxed: under the lock
+  news_.store(true, std::memory_order_relaxed);
+  interrupt_();
+}
+
+Result<Subscription::Request> Subscription::open(const protocol::FoundT& found,
+                                                 std::vector<shm::UniqueFd> descriptors,
+                                                 OwnArenas& pages, SharedFd event) {
+  if (descriptors.size() < 2 || descriptors.size() > 1 + kMaxPools) return malformed("stream");
+  if (pending_.contains(found.stream_id) || held_.contains(found.stream_id)) {
+    return malformed("stream: it is attached already");
+  }
+  shm::StreamDescriptors stream;
+  stream.control = std::move(descriptors[0]);
+  for (std::size_t i = 1; i < descriptors.size(); ++i) {
+    stream.pools.push_back(std::move(descriptors[i]));
+  }
+  auto arena = pages.for_user(found.uid);
+  if (!arena) return std::move(arena).error();
+  auto reader = shm::Reader::open(stream, options_, arena->arena);
+  if (!reader && reader.error().code == Errc::exhausted) {
+    arena = pages.for_user(found.uid, arena->arena.get());
+    if (!arena) return std::move(arena).error();
+    reader = shm::Reader::open(stream, options_, arena->arena);
+  }
+  if (!reader) return std::move(reader).error();
+  if ((*reader)->geometry().stream_id != found.stream_id) return malformed("stream: another one");
+
+  Request request;
+  request.attach.subscription_id = id_;
+  request.attach.stream_id = found.stream_id;
+  request.attach.page_offset = (*reader)->page_offset();
+  request.attach.arena_bytes = arena->arena->size();
+  request.attach.has_event = event != nullptr;
+  request.descriptors = {arena->fd};
+  if (event) request.descriptors.push_back(std::move(event));
+
+  Pending& pending = pending_[found.stream_id];
+  pending.held = {found.stream_id, request.attach.page_offset, request.attach.arena_bytes};
+  pending.arena = arena->fd;
+  pending.node_id = found.node_id;
+  pending.attachment = {found.stream_id, found.topic, found.node, std::move(*reader)};
+  return request;
+}
+
+Result<void> Subscription::start(std::uint64_t stream_id, const protocol::AdmittedT& admitted,
+                                 std::shared_ptr<const shm::View> wakes, shm::UniqueFd process) {
+  const auto at = pending_.find(stream_id);
+  if (at == pending_.end()) return malformed("admission");
+  Pending pending = std::move(at->second);
+  pending_.erase(at);
+  shm::Reader* reader = pending.attachment.reader.get();
+  auto started = reader->start(std::move(wakes), admitted.wake_offset, std::move(process));
+  if (!started) return started;
+  held_[stream_id] = {reader, pending.node_id, pending.held, pending.arena};
+  const std::lock_guard lock{mutex_};
+  inbox_.attachments.push_back(std::move(pending.attachment));
+  notify();
+  return {};
+}
+
+void Subscription::give_up(std::uint64_t stream_id) { pending_.erase(stream_id); }
+void Subscription::give_up_all() { pending_.clear(); }
+
+void Subscription::stream_gone(std::uint64_t stream_id) {
+  if (const auto at = held_.find(stream_id); at != held_.end()) {
+    pending::mark_publisher_dead(*at->second.reader);
+    interrupt_();
+  }
+}
+
+void Subscription::node_gone(std::uint64_t node_id) {
+  for (auto& [stream_id, held] : held_) {
+    if (held.node_id == node_id) pending::mark_publisher_dead(*held.reader);
+  }
+  interrupt_();
+}
+
+void Subscription::grown(GrownPool pool) {
+  const std::lock_guard lock{mutex_};
+  inbox_.pools.push_back(std::move(pool));
+  notify();
+}
+
+void Subscription::revoke() {
+  const std::lock_guard lock{mutex_};
+  inbox_.revoked = true;
+  notify();
+}
+
+bool Subscription::attached_to_node(std::uint64_t node_id) const {
+  return std::any_of(held_.begin(), held_.end(),
+                     [&](const auto& entry) { return entry.second.node_id == node_id; });
+}
+
+std::vector<std::uint64_t> Subscription::bury() {
+  std::vector<Attachment> dead;
+  {
+    const std::lock_guard lock{mutex_};
+    dead.swap(graveyard_);
+  }
+  std::vector<std::uint64_t> streams;
+  for (const Attachment& attachment : dead) {
+    held_.erase(attachment.stream_id);
+    streams.push_back(attachment.stream_id);
+  }
+  return streams;
+}
+
+protocol::SubscribeT Subscription::message() const {
+  protocol::SubscribeT message;
+  message.subscription_id = id_;
+  message.filter = filter_;
+  message.want = want_of(options_);
+  for (const auto& [stream_id, held] : held_) message.attached.push_back(held.held);
+  return message;
+}
+
+std::vector<std::pair<protocol::HeldArenaT, SharedFd>> Subscription::held_arenas() const {
+  std::vector<std::pair<protocol::HeldArenaT, SharedFd>> all;
+  for (const auto& [stream_id, held] : held_) {
+    protocol::HeldArenaT message;
+    message.subscription_id = id_;
+    message.stream_id = stream_id;
+    all.emplace_back(message, held.arena);
+  }
+  return all;
+}
+
+}  // namespace sluice::transport

@@ -1,0 +1,126 @@
+// Subscription: what a node knows of one of its subscribers, and the place where the node's thread
+// hands streams over to the subscriber's.
+//
+//   node's thread                                       subscriber's thread
+//   Found: open the stream, make a reader page
+//   Admitted: start, put it into the inbox, interrupt -> collect(): readers that are new
+//   destroy what was retired                          <- retire(): readers that have ended
+//
+// A reader is used by the subscriber's thread only, from collect() to retire(). Each side locks for
+// a few instructions, and the subscriber's only when has_news() says that there is something.
+#pragma once
+
+#include "shm/reader.hpp"
+#include "transport/connection.hpp"
+#include "transport/memory_cache.hpp"
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace sluice::transport {
+
+/// One stream that a subscription is attached to.
+struct Attachment {
+  std::uint64_t stream_id = 0;
+  std::string topic;
+  std::string node;
+  shm::ReaderPtr reader;
+};
+
+/// A pool that a stream has grown by.
+struct GrownPool {
+  std::uint64_t stream_id = 0;
+  std::uint32_t pool = 0;
+  shm::UniqueFd fd;
+};
+
+class Subscription {
+ public:
+  Subscription(std::uint64_t id, std::string filter, SubscriptionOptions options,
+               std::function<void()> interrupt);
+
+  [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
+  [[nodiscard]] const std::string& filter() const noexcept { return filter_; }
+  [[nodiscard]] const SubscriptionOptions& options() const noexcept { return options_; }
+
+  // --- the subscriber's thread ---
+
+  [[nodiscard]] bool has_news() const noexcept {
+    // relaxed: only says that the inbox is worth a look, which takes its lock
+    return news_.load(std::memory_order_relaxed);
+  }
+  struct News {
+    std::vector<Attachment> attachments;
+    std::vector<GrownPool> pools;
+    bool revoked = false;
+  };
+  News collect();
+  void retire(Attachment attachment);
+
+  // --- the node's thread, under its lock ---
+
+  /// Opens the stream that was found and makes what the broker is asked with.
+  struct Request {
+    protocol::AttachT attach;
+    std::vector<SharedFd> descriptors;
+  };
+  Result<Request> open(const protocol::FoundT& found, std::vector<shm::UniqueFd> descriptors,
+                       OwnArenas& pages, SharedFd event);
+  /// The publisher has admitted the reader page.
+  Result<void> start(std::uint64_t stream_id, const protocol::AdmittedT& admitted,
+                     std::shared_ptr<const shm::View> wakes, shm::UniqueFd process);
+  /// It has not, or the connection was lost first.
+  void give_up(std::uint64_t stream_id);
+  void give_up_all();
+
+  /// The publisher of this stream has died or ended it; what it has published can still be taken.
+  void stream_gone(std::uint64_t stream_id);
+  /// All streams of that process.
+  void node_gone(std::uint64_t node_id);
+  void grown(GrownPool pool);
+  void revoke();
+  [[nodiscard]] bool attached_to_node(std::uint64_t node_id) const;
+
+  /// Destroys what was retired; the streams that were.
+  std::vector<std::uint64_t> bury();
+
+  /// As the broker is told after the connection was lost.
+  [[nodiscard]] protocol::SubscribeT message() const;
+  [[nodiscard]] std::vector<std::pair<protocol::HeldArenaT, SharedFd>> held_arenas() const;
+
+ private:
+  struct Pending {
+    Attachment attachment;
+    std::uint64_t node_id = 0;
+    protocol::Held held;
+    SharedFd arena;
+  };
+  struct Held {
+    shm::Reader* reader = nullptr;  // alive until it was retired and buried
+    std::uint64_t node_id = 0;
+    protocol::Held held;
+    SharedFd arena;
+  };
+  void notify();
+
+  std::uint64_t id_;
+  std::string filter_;
+  SubscriptionOptions options_;
+  std::function<void()> interrupt_;
+
+  std::map<std::uint64_t, Pending> pending_;  // by stream
+  std::map<std::uint64_t, Held> held_;
+
+  std::mutex mutex_;  // of what follows
+  News inbox_;
+  std::vector<Attachment> graveyard_;
+  std::atomic<bool> news_{false};
+};
+
+}  // namespace sluice::transport
