@@ -21,15 +21,21 @@ template <class T>
 concept Plain = std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T> &&
     std::is_default_constructible_v<T> && !std::is_pointer_v<T>;
 
+namespace detail {
+// "… detail::type_name() [with T = name; …]" or "… [T = name]"
+template <class T>
+constexpr std::string_view type_name() noexcept {
+  std::string_view text = __PRETTY_FUNCTION__;
+  text.remove_prefix(text.find("T = ") + 4);
+  return text.substr(0, text.find_first_of(";]"));
+}
+}  // namespace detail
+
 /// The name that both ends know a type by; specialize it where compilers would not agree on one, or
 /// to give a changed type a new name.
 template <class T>
 struct TypeName {
-  static constexpr std::string_view value = [] {
-    std::string_view text = __PRETTY_FUNCTION__;  // "… T = name; …" or "… T = name]"
-    text.remove_prefix(text.find("T = ") + 4);
-    return text.substr(0, text.find_first_of(";]"));
-  }();
+  static constexpr std::string_view value = detail::type_name<T>();
 };
 
 /// FNV-1a over name, size and alignment; never 0.

@@ -1,0 +1,369 @@
+// Nodes and a real broker: processes find each other, and survive each other and the broker.
+#include "sluice/node.hpp"
+
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/wait.h>
+
+#include <cstring>
+#include <string>
+#include <thread>
+
+#include "sluice/typed.hpp"
+#include "tests/support/broker_process.hpp"
+
+namespace sluice::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+class NodeTest : public testing::Test {
+ protected:
+  NodeOptions options(std::string name) {
+    NodeOptions o;
+    o.name = std::move(name);
+    o.socket = broker_.socket();
+    o.log = [name = o.name](LogLevel level, std::string_view text) {
+      if (level >= LogLevel::warning) {
+        std::fprintf(stderr, "[%s] %.*s\n", name.c_str(), static_cast<int>(text.size()),
+                     text.data());
+      }
+    };
+    return o;
+  }
+  Node node(std::string name) {
+    auto made = Node::create(options(std::move(name)));
+    if (!made) throw std::runtime_error(made.error().message);
+    return std::move(*made);
+  }
+  static StreamOptions numbers() {
+    StreamOptions o;
+    o.pools = {{64}};
+    return o;
+  }
+  static Publisher advertise(Node& node, const std::string& topic,
+                             const StreamOptions& o = numbers()) {
+    auto made = node.advertise(topic, o);
+    if (!made) throw std::runtime_error(made.error().message);
+    return std::move(*made);
+  }
+  static Subscriber subscribe(Node& node, const std::string& filter,
+                              const SubscriptionOptions& o = {}) {
+    auto made = node.subscribe(filter, o);
+    if (!made) throw std::runtime_error(made.error().message);
+    return std::move(*made);
+  }
+  static bool publish(Publisher& publisher, std::uint64_t number) {
+    Loan loan = publisher.loan(sizeof number);
+    if (!loan) return false;
+    std::memcpy(loan.data(), &number, sizeof number);
+    return publisher.publish(std::move(loan)) == Outcome::ok;
+  }
+  // The next number, or 0 when none comes.
+  static std::uint64_t take(Subscriber& subscriber, std::chrono::milliseconds patience = 5s) {
+    const Deadline until = std::chrono::steady_clock::now() + patience;
+    for (;;) {
+      if (const Sample sample = subscriber.take()) {
+        std::uint64_t number = 0;
+        std::memcpy(&number, sample.data(), sizeof number);
+        return number;
+      }
+      if (subscriber.wait(until) == Outcome::timeout) return 0;
+    }
+  }
+  static bool attached(Publisher& publisher, std::size_t count = 1) {
+    return eventually([&] { return publisher.subscriber_count() == count; });
+  }
+
+  BrokerProcess broker_{SLUICE_SLUICED};
+};
+
+TEST_F(NodeTest, PublisherAndSubscriberFindEachOther) {
+  Node a = node("a");
+  Node b = node("b");
+  Publisher publisher = advertise(a, "camera/front/frames");
+  Subscriber subscriber = subscribe(b, "camera/+/frames");
+  ASSERT_TRUE(attached(publisher));
+  for (std::uint64_t i = 1; i <= 100; ++i) {
+    ASSERT_TRUE(publish(publisher, i));
+    ASSERT_EQ(take(subscriber), i);
+  }
+  EXPECT_EQ(subscriber.stream_count(), 1u);
+  publish(publisher, 7);
+  ASSERT_EQ(subscriber.wait_for(5s), Outcome::ok);
+  const Sample sample = subscriber.take();
+  EXPECT_EQ(subscriber.topic(sample), "camera/front/frames");
+}
+
+TEST_F(NodeTest, ASubscriberThatCameFirstIsAttachedLater) {
+  Node a = node("a");
+  Subscriber subscriber = subscribe(a, "#");
+  Node b = node("b");
+  Publisher one = advertise(b, "one");
+  Publisher two = advertise(b, "two/three");
+  ASSERT_TRUE(attached(one));
+  ASSERT_TRUE(attached(two));
+  ASSERT_TRUE(publish(one, 1));
+  EXPECT_EQ(take(subscriber), 1u);
+  ASSERT_TRUE(publish(two, 2));
+  EXPECT_EQ(take(subscriber), 2u);
+}
+
+TEST_F(NodeTest, AWaitThatBeganBeforeTheStreamSeesItsFirstMessage) {
+  Node a = node("a");
+  Subscriber subscriber = subscribe(a, "late");
+  std::thread later{[&] {
+    std::this_thread::sleep_for(50ms);
+    Node b = node("b");
+    Publisher publisher = advertise(b, "late");
+    ASSERT_TRUE(attached(publisher));
+    ASSERT_TRUE(publish(publisher, 42));
+    std::this_thread::sleep_for(50ms);
+  }};
+  EXPECT_EQ(take(subscriber), 42u);
+  later.join();
+}
+
+TEST_F(NodeTest, RetainedValuesReachLateJoiners) {
+  Node a = node("a");
+  StreamOptions o = numbers();
+  o.lanes = {{.depth = 8, .history = 1}};
+  Publisher publisher = advertise(a, "state", o);
+  for (std::uint64_t i = 1; i <= 5; ++i) ASSERT_TRUE(publish(publisher, i));
+  Node b = node("b");
+  Subscriber subscriber = subscribe(b, "state", {.history = 1});
+  EXPECT_EQ(take(subscriber), 5u);
+}
+
+TEST_F(NodeTest, PublishersThatEndAreDrainedAndForgotten) {
+  Node a = node("a");
+  Subscriber subscriber = subscribe(a, "x");
+  for (std::uint64_t round = 1; round <= 3; ++round) {
+    Node b = node("b");
+    {
+      Publisher publisher = advertise(b, "x");
+      ASSERT_TRUE(attached(publisher));
+      for (std::uint64_t i = 0; i < 3; ++i) ASSERT_TRUE(publish(publisher, round * 10 + i));
+    }
+    for (std::uint64_t i = 0; i < 3; ++i) EXPECT_EQ(take(subscriber), round * 10 + i);
+    EXPECT_EQ(take(subscriber, 20ms), 0u);
+    EXPECT_TRUE(eventually([&] {
+      (void)subscriber.take();
+      return subscriber.stream_count() == 0;
+    }));
+  }
+  EXPECT_EQ(subscriber.stats().taken, 9u);
+}
+
+TEST_F(NodeTest, ModesThatAreNotOfferedAreRefusedAtBothEnds) {
+  Node a = node("a");
+  StreamOptions o = numbers();
+  o.offered.reliable = false;
+  Publisher publisher = advertise(a, "x", o);
+  Node b = node("b");
+  auto monitor = b.monitor();
+  ASSERT_TRUE(monitor) << monitor.error().message;
+  Subscriber subscriber = subscribe(b, "x", {.mode = DeliveryMode::reliable});
+  ASSERT_TRUE(eventually([&] { return !monitor->snapshot().unfit.empty(); }));
+  EXPECT_NE(monitor->snapshot().unfit[0].sentence.find("reliable"), std::string::npos)
+      << monitor->snapshot().unfit[0].sentence;
+  EXPECT_EQ(publisher.subscriber_count(), 0u);
+}
+
+TEST_F(NodeTest, TypesAreCheckedWhenAttaching) {
+  struct Motion {
+    float x, y;
+  };
+  struct Other {
+    std::uint64_t z;
+  };
+  Node a = node("a");
+  auto publisher = PublisherOf<Motion>::create(a, "motion");
+  ASSERT_TRUE(publisher) << publisher.error().message;
+  auto same = SubscriberOf<Motion>::create(a, "motion");
+  ASSERT_TRUE(same);
+  auto other = SubscriberOf<Other>::create(a, "motion");
+  ASSERT_TRUE(other);
+  ASSERT_TRUE(attached(publisher->untyped()));
+  ASSERT_EQ(publisher->publish({1.5f, 2.5f}), Outcome::ok);
+  ASSERT_EQ(same->wait_for(5s), Outcome::ok);
+  const auto sample = same->take();
+  ASSERT_TRUE(sample);
+  EXPECT_EQ(sample->y, 2.5f);
+  EXPECT_EQ(other->wait_for(50ms), Outcome::timeout);
+}
+
+TEST_F(NodeTest, AKilledPublisherIsNoticedAndReplaced) {
+  Node a = node("a");
+  Subscriber subscriber = subscribe(a, "x");
+  for (std::uint64_t round = 1; round <= 3; ++round) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      Node b = node("b");
+      Publisher publisher = advertise(b, "x");
+      if (!attached(publisher)) ::_exit(1);
+      publish(publisher, round);
+      ::pause();
+    }
+    EXPECT_EQ(take(subscriber), round);
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+    EXPECT_TRUE(eventually(
+        [&] {
+          (void)subscriber.take();
+          return subscriber.stream_count() == 0;
+        },
+        2s));
+  }
+}
+
+TEST_F(NodeTest, AKilledSubscriberHoldsNothingBack) {
+  Node a = node("a");
+  StreamOptions o = numbers();
+  o.lanes = {{.depth = 4}};
+  o.full_timeout_ns = 20'000'000'000;
+  Publisher publisher = advertise(a, "x", o);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    Node b = node("b");
+    Subscriber subscriber = subscribe(b, "x", {.mode = DeliveryMode::reliable});
+    take(subscriber);
+    ::pause();
+  }
+  ASSERT_TRUE(attached(publisher));
+  std::thread killer{[&] {
+    std::this_thread::sleep_for(100ms);
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+  }};
+  for (std::uint64_t i = 1; i <= 100; ++i) EXPECT_TRUE(publish(publisher, i)) << i;
+  killer.join();
+  EXPECT_TRUE(attached(publisher, 0));
+}
+
+TEST_F(NodeTest, FramesFlowWhileTheBrokerIsDownAndANewOneKnowsAll) {
+  Node a = node("a");
+  Node b = node("b");
+  Publisher publisher = advertise(a, "x");
+  Subscriber subscriber = subscribe(b, "x", {.mode = DeliveryMode::reliable});
+  ASSERT_TRUE(attached(publisher));
+  std::uint64_t number = 0;
+  const auto exchange = [&] {
+    ++number;
+    ASSERT_TRUE(publish(publisher, number));
+    Sample sample;
+    ASSERT_EQ(subscriber.wait_for(5s), Outcome::ok);
+    sample = subscriber.take();
+    ASSERT_TRUE(sample);
+    EXPECT_EQ(sample.info().sequence, number);
+    subscriber.acknowledge(std::move(sample));
+  };
+  for (int round = 0; round < 3; ++round) {
+    exchange();
+    broker_.kill(SIGKILL);
+    for (int i = 0; i < 100; ++i) exchange();
+    EXPECT_TRUE(eventually([&] { return !a.connected() && !b.connected(); }));
+    broker_.start();
+    EXPECT_TRUE(eventually([&] { return a.connected() && b.connected(); }, 3s));
+    for (int i = 0; i < 100; ++i) exchange();
+    // What appears now is attached, and what was there is there once.
+    Node c = node("c");
+    auto monitor = c.monitor();
+    ASSERT_TRUE(monitor) << monitor.error().message;
+    EXPECT_TRUE(eventually([&] {
+      const Snapshot s = monitor->snapshot();
+      return s.streams.size() == 1 && s.streams[0].id == publisher.stream_id() &&
+             s.subscriptions.size() == 1 && s.subscriptions[0].attachments.size() == 1 &&
+             s.streams[0].stats.published == number &&
+             s.subscriptions[0].attachments[0].stats.taken == number;
+    }));
+    Subscriber late = subscribe(c, "x");
+    ASSERT_TRUE(attached(publisher, 2));
+    exchange();
+    EXPECT_EQ(take(late), number);
+    EXPECT_EQ(publisher.subscriber_count(), 2u);
+  }
+}
+
+TEST_F(NodeTest, ASubscriberThatDiesWhileTheBrokerIsDownIsNoticed) {
+  Node a = node("a");
+  Publisher publisher = advertise(a, "x");
+  const pid_t child = ::fork();
+  if (child == 0) {
+    Node b = node("b");
+    Subscriber subscriber = subscribe(b, "x");
+    ::pause();
+  }
+  ASSERT_TRUE(attached(publisher));
+  broker_.kill(SIGKILL);
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  EXPECT_TRUE(attached(publisher, 0));
+}
+
+TEST_F(NodeTest, WaitsForTheBrokerOrFailsAtOnce) {
+  broker_.kill(SIGKILL);
+  NodeOptions hasty = options("hasty");
+  hasty.connect_timeout = 0ms;
+  auto refused = Node::create(std::move(hasty));
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find(broker_.socket()), std::string::npos)
+      << refused.error().message;
+  std::thread later{[&] {
+    std::this_thread::sleep_for(100ms);
+    broker_.start();
+  }};
+  auto patient = Node::create(options("patient"));
+  later.join();
+  EXPECT_TRUE(patient) << patient.error().message;
+}
+
+TEST_F(NodeTest, WorksWithoutAThreadOfItsOwn) {
+  NodeOptions o = options("own loop");
+  o.background_thread = false;
+  auto made = Node::create(std::move(o));
+  ASSERT_TRUE(made) << made.error().message;
+  Node loop = std::move(*made);
+  Subscriber subscriber = subscribe(loop, "x");
+  Node b = node("b");
+  Publisher publisher = advertise(b, "x");
+  EXPECT_EQ(publisher.subscriber_count(), 0u) << "nothing happens but in dispatch()";
+  const auto until = std::chrono::steady_clock::now() + 5s;
+  while (publisher.subscriber_count() == 0 && std::chrono::steady_clock::now() < until) {
+    pollfd p{loop.fd(), POLLIN, 0};
+    ::poll(&p, 1, 100);
+    loop.dispatch();
+  }
+  for (int i = 0; i < 100 && subscriber.stream_count() == 0; ++i) {
+    std::this_thread::sleep_for(1ms);
+    loop.dispatch();
+  }
+  ASSERT_TRUE(publish(publisher, 9));
+  EXPECT_EQ(take(subscriber), 9u);
+}
+
+TEST_F(NodeTest, RefusesInvalidNames) {
+  Node a = node("a");
+  auto wild = a.advertise("camera/+/frames", numbers());
+  ASSERT_FALSE(wild);
+  EXPECT_EQ(wild.error().code, Errc::invalid_argument);
+  auto filter = a.subscribe("camera/#/frames");
+  ASSERT_FALSE(filter);
+  EXPECT_EQ(filter.error().code, Errc::invalid_argument);
+}
+
+TEST_F(NodeTest, PublishersAndSubscribersOutliveTheirNode) {
+  std::optional<Publisher> publisher;
+  std::optional<Subscriber> subscriber;
+  {
+    Node a = node("a");
+    publisher = advertise(a, "x");
+    subscriber = subscribe(a, "x");
+  }
+  ASSERT_TRUE(attached(*publisher));
+  ASSERT_TRUE(publish(*publisher, 3));
+  EXPECT_EQ(take(*subscriber), 3u);
+}
+
+}  // namespace
+}  // namespace sluice::test
