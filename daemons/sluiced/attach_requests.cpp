@@ -28,7 +28,7 @@ Result<void> Broker::attach(Session& session, const protocol::AttachT& body, std
     return untrusted("Attach comes with an arena, and with an eventfd where it says so");
   }
   if (descriptors_are_scarce(fds.back().get())) return too_few_descriptors();
-  if (auto valid = check_arena(fds[0], body.arena_bytes, session.peer().uid); !valid) return valid;
+  if (auto valid = check_arena(fds[0], body.arena_bytes, session.who().uid); !valid) return valid;
   const SharedFd arena = session.arena(std::move(fds[0]));
   if (auto fits = registry_.ask(body.stream_id, body.subscription_id,
                                 {body.page_offset, body.arena_bytes, arena});
@@ -50,13 +50,13 @@ Result<void> Broker::attach(Session& session, const protocol::AttachT& body, std
   admit.subscription_id = subscription->id;
   admit.node_id = session.node();
   admit.node = session.node_name();
-  admit.uid = session.peer().uid;
+  admit.uid = session.who().uid;
   admit.want = std::make_unique<protocol::WantT>(subscription->want);
   admit.page_offset = body.page_offset;
   admit.arena_bytes = body.arena_bytes;
   std::vector<SharedFd> handed{arena};
   // Whoever holds an eventfd can read it empty: it is for processes of one user only.
-  admit.has_event = body.has_event && publisher->peer().uid == session.peer().uid;
+  admit.has_event = body.has_event && publisher->who().uid == session.who().uid;
   if (admit.has_event) handed.push_back(transport::share(std::move(fds[1])));
   admit.has_process = session.peer().process != nullptr;
   if (admit.has_process) handed.push_back(session.peer().process);
@@ -69,7 +69,7 @@ Result<void> Broker::admitted(Session& session, protocol::AdmittedT& body, std::
   const auto question = attaching_.answer(session.node(), request);
   if (!question) return untrusted("Admitted, but nothing was asked");
   auto valid = fds.size() == 1
-                   ? check_arena(fds[0], body.arena_bytes, session.peer().uid)
+                   ? check_arena(fds[0], body.arena_bytes, session.who().uid)
                    : Result<void>{untrusted("Admitted comes with one descriptor, the wake arena")};
   Session* subscriber = session_of(question->subscriber);
   if (subscriber == nullptr) return valid;  // it has left, and the publisher has been told

@@ -82,19 +82,19 @@ void Broker::ended(const Stream& stream) {
     refuse_question(question, {Errc::refused, 0, "the stream has gone"});
   }
   const uid_t uid = registry_.node(stream.node)->uid;
-  gate_.give_back(uid, Resource::streams, 1);
+  ledger_.give_back(uid, Resource::streams, 1);
   const auto share = shares_.find(stream.id);
   if (share == shares_.end()) return;
-  gate_.give_back(uid, Resource::bytes, share->second.charged);
+  ledger_.give_back(uid, Resource::bytes, share->second.charged);
   shares_.erase(share);
 }
 
 void Broker::ended(const Subscription& subscription) {
-  gate_.give_back(registry_.node(subscription.node)->uid, Resource::subscriptions, 1);
+  ledger_.give_back(registry_.node(subscription.node)->uid, Resource::subscriptions, 1);
 }
 
 void Broker::ended(const Watch& watch) {
-  gate_.give_back(registry_.node(watch.node)->uid, Resource::subscriptions, 1);
+  ledger_.give_back(registry_.node(watch.node)->uid, Resource::subscriptions, 1);
 }
 
 }  // namespace sluice::broker

@@ -26,13 +26,14 @@ Id random_id() {
 }
 
 std::string describe(const Session& session) {
-  return "node '" + session.node_name() + "' (pid " + std::to_string(session.peer().pid) +
-         ", uid " + std::to_string(session.peer().uid) + ")";
+  return "node '" + session.node_name() + "' (pid " + std::to_string(session.who().pid) + ", uid " +
+         std::to_string(session.who().uid) + ")";
 }
 
 }  // namespace
 
-Broker::Broker(EventLoop& loop, Gate gate) : loop_(loop), gate_(std::move(gate)), id_(random_id()) {
+Broker::Broker(EventLoop& loop, Policy policy, LimitTable limits)
+    : loop_(loop), policy_(std::move(policy)), ledger_(std::move(limits)), id_(random_id()) {
   look_timer_ = loop_.at(shm::deadline_in(kHeartbeatNs), [this] { look_around(); });
 }
 
@@ -41,13 +42,13 @@ Broker::~Broker() { loop_.cancel(look_timer_); }
 void Broker::adopt(shm::UniqueFd socket) {
   auto peer = peer_of(socket.get());
   if (!peer) return log_error(peer.error().message);
-  const uid_t uid = peer->uid;
+  const uid_t uid = peer->who.uid;
   const bool scarce = descriptors_are_scarce(socket.get());
-  auto session = std::make_unique<Session>(
-      ++last_session_, transport::Connection{std::move(socket)}, std::move(*peer), loop_,
-      static_cast<Service&>(*this), Session::Pace{});
+  auto session =
+      std::make_unique<Session>(++last_session_, transport::Connection{std::move(socket)},
+                                std::move(*peer), loop_, static_cast<Service&>(*this));
   auto charged =
-      scarce ? Result<void>{too_few_descriptors()} : gate_.charge(uid, Resource::connections, 1);
+      scarce ? Result<void>{too_few_descriptors()} : ledger_.charge(uid, Resource::connections, 1);
   if (!charged) {
     audit("refused", "a connection of uid " + std::to_string(uid) + ": " + charged.error().message);
     return session->reject(charged.error());
@@ -57,17 +58,38 @@ void Broker::adopt(shm::UniqueFd socket) {
   if (auto started = kept.start(); !started) kept.close(started.error());
 }
 
+// One connection gets half of what its user may send, so that a process that runs wild leaves the
+// other half to its siblings.
+Result<void> Broker::pace(Session& session, std::uint64_t now_ns) {
+  const LimitTable& table = ledger_.limits();
+  const auto own = table.users.find(session.who().uid);
+  const Limits& limits = own == table.users.end() ? table.each_user : own->second.limits;
+  const std::uint64_t share_hz = (limits.requests_per_second + 1) / 2;
+  if (session.bucket().take(now_ns, share_hz)) return ledger_.request(session.who().uid, now_ns);
+  return Error{Errc::exhausted, 0,
+               "this connection sends more than " + std::to_string(share_hz) +
+                   " messages a second, half of what its user may; slow down, or raise "
+                   "requests_per_second in the broker's configuration"};
+}
+
+Result<void> Broker::allowed(const Session& session, Action action,
+                             const std::string& filter) const {
+  Verdict verdict = policy_.may(session.who(), action, filter);
+  if (verdict) return {};
+  return Error{Errc::refused, 0, std::move(verdict.reason)};
+}
+
 Result<protocol::WelcomeT> Broker::welcome(Session& session, const protocol::HelloT& hello) {
-  if (auto allowed = gate_.may_connect(session.peer(), hello.node); !allowed) {
-    audit("refused", describe(session) + ": " + allowed.error().message);
-    return std::move(allowed).error();
+  if (const Verdict verdict = policy_.may_connect(session.who()); !verdict) {
+    audit("refused", describe(session) + ": " + verdict.reason);
+    return Error{Errc::refused, 0, verdict.reason};
   }
   if (auto free = displace(session, hello.node_id); !free) return std::move(free).error();
   Node node;
   node.id = hello.node_id;
   node.name = hello.node;
-  node.pid = session.peer().pid;
-  node.uid = session.peer().uid;
+  node.pid = session.who().pid;
+  node.uid = session.who().uid;
   if (auto added = registry_.add_node(std::move(node)); !added) return std::move(added).error();
   by_node_[hello.node_id] = &session;
   audit("connected", describe(session));
@@ -84,8 +106,8 @@ Result<protocol::WelcomeT> Broker::welcome(Session& session, const protocol::Hel
 Result<void> Broker::displace(const Session& newcomer, Id node) {
   Session* old = session_of(node);
   if (old == nullptr) return {};
-  const bool same = old->peer().uid == newcomer.peer().uid &&
-                    old->peer().pid == newcomer.peer().pid && old->peer().pid != 0;
+  const bool same = old->who().uid == newcomer.who().uid && old->who().pid == newcomer.who().pid &&
+                    old->who().pid != 0;
   if (!same && !old->over() && !old->has_died()) {
     return Error{Errc::refused, 0, "another process is connected with this node's id"};
   }
@@ -111,10 +133,10 @@ void Broker::finish(Session& session) {
 void Broker::closed(Session& session) {
   finish(session);
   if (session.node() == 0) {
-    log_debug("a connection of uid " + std::to_string(session.peer().uid) +
+    log_debug("a connection of uid " + std::to_string(session.who().uid) +
               " ended: " + session.reason());
   }
-  gate_.give_back(session.peer().uid, Resource::connections, 1);
+  ledger_.give_back(session.who().uid, Resource::connections, 1);
   sessions_.erase(session.number());
 }
 

@@ -3,7 +3,8 @@
 
 #include "daemons/sluiced/attaching.hpp"
 #include "daemons/sluiced/event_loop.hpp"
-#include "daemons/sluiced/gate.hpp"
+#include "daemons/sluiced/limits.hpp"
+#include "daemons/sluiced/policy.hpp"
 #include "daemons/sluiced/registry.hpp"
 #include "daemons/sluiced/session.hpp"
 
@@ -20,11 +21,15 @@ class Broker final : private Service, private Audience {
  public:
   static constexpr std::uint64_t kHeartbeatNs = 2'500'000'000;
 
-  Broker(EventLoop& loop, Gate gate);
+  Broker(EventLoop& loop, Policy policy, LimitTable limits);
   ~Broker() override;
 
   /// Takes in who has connected, or tells it why not.
   void adopt(shm::UniqueFd socket);
+
+  /// New rights and limits hold at once, for what there is too: what is no longer allowed is
+  /// revoked. Who has more than a new limit keeps it, and gets no more.
+  void replace(Policy policy, LimitTable limits);
 
   [[nodiscard]] const Registry& registry() const noexcept { return registry_; }
   [[nodiscard]] std::size_t session_count() const noexcept { return sessions_.size(); }
@@ -39,6 +44,7 @@ class Broker final : private Service, private Audience {
   // Service
   Result<protocol::WelcomeT> welcome(Session& session, const protocol::HelloT& hello) override;
   Result<void> handle(Session& session, transport::Received& received) override;
+  Result<void> pace(Session& session, std::uint64_t now_ns) override;
   void closed(Session& session) override;
 
   Result<void> dispatch(Session& session, transport::Received& received);
@@ -79,13 +85,20 @@ class Broker final : private Service, private Audience {
   void ended(const Subscription& subscription) override;
   void ended(const Watch& watch) override;
 
+  [[nodiscard]] Result<void> allowed(const Session& session, Action action,
+                                     const std::string& filter) const;
+  [[nodiscard]] Result<void> may_watch(const Session& session, const Watch& watch) const;
+  void revoke_streams(Session& session);
+  void revoke_subscriptions(Session& session);
+  void revoke_watches(Session& session);
   Result<void> displace(const Session& newcomer, Id node);
   void finish(Session& session);
   void look_around();
   [[nodiscard]] Session* session_of(Id node);
 
   EventLoop& loop_;
-  Gate gate_;
+  Policy policy_;
+  Ledger ledger_;
   Registry registry_{*this};
   Attaching attaching_;
   const Id id_;

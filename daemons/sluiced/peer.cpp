@@ -5,10 +5,12 @@
 
 #include "shm/memory.hpp"
 
+#include <pwd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 
 #ifndef SO_PEERPIDFD
@@ -31,6 +33,14 @@ std::vector<gid_t> groups_of(int socket) {
   }
 }
 
+std::string name_of(uid_t uid) {
+  std::array<char, 4096> buffer;
+  passwd entry{};
+  passwd* found = nullptr;
+  ::getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found);
+  return found == nullptr ? std::string{} : std::string{found->pw_name};
+}
+
 shm::UniqueFd process_of(int socket, pid_t pid) {
   int fd = -1;
   socklen_t bytes = sizeof fd;
@@ -48,11 +58,12 @@ Result<Peer> peer_of(int socket) {
     return shm::system_error("asking who has connected (SO_PEERCRED)");
   }
   Peer peer;
-  peer.pid = credentials.pid;
-  peer.uid = credentials.uid;
-  peer.gid = credentials.gid;
-  peer.groups = groups_of(socket);
-  if (auto process = process_of(socket, peer.pid); process.valid()) {
+  peer.who.pid = credentials.pid;
+  peer.who.uid = credentials.uid;
+  peer.who.gid = credentials.gid;
+  peer.who.groups = groups_of(socket);
+  peer.who.user_name = name_of(credentials.uid);
+  if (auto process = process_of(socket, credentials.pid); process.valid()) {
     peer.process = transport::share(std::move(process));
   }
   return peer;

@@ -1,20 +1,15 @@
 // Who is at the other end of a socket, as the kernel says.
 #pragma once
 
+#include "daemons/sluiced/policy.hpp"
 #include "sluice/result.hpp"
 #include "transport/connection.hpp"
-
-#include <sys/types.h>
-
-#include <vector>
 
 namespace sluice::broker {
 
 struct Peer {
-  pid_t pid = 0;  ///< 0 when it lives in a pid namespace that we do not see.
-  uid_t uid = static_cast<uid_t>(-1);
-  gid_t gid = static_cast<gid_t>(-1);
-  std::vector<gid_t> groups;    ///< Supplementary ones.
+  /// Its pid is 0 when it lives in a pid namespace that we do not see. The node's name comes later.
+  Identity who;
   transport::SharedFd process;  ///< Its pidfd, or null.
 };
 

@@ -36,7 +36,7 @@ Result<void> Broker::charge_stream(const Session& session, Id stream, std::uint6
   Share& share = shares_[stream];
   const std::uint64_t wanted = std::max({planned, handed_over, share.charged});
   if (wanted > share.charged) {
-    auto charged = gate_.charge(session.peer().uid, Resource::bytes, wanted - share.charged);
+    auto charged = ledger_.charge(session.who().uid, Resource::bytes, wanted - share.charged);
     if (!charged) {
       if (share.charged == 0) shares_.erase(stream);
       return charged;
@@ -52,22 +52,21 @@ Result<void> Broker::advertise(Session& session, protocol::AdvertiseT& body, std
   if (body.offer->type_name.size() > kMaxTypeNameBytes) {
     return refused("the name of a type has at most 255 bytes");
   }
-  if (auto allowed = gate_.may(session.peer(), session.node_name(), Right::publish, body.topic);
-      !allowed) {
-    return allowed;
+  if (auto verdict = allowed(session, Action::publish, body.topic); !verdict) {
+    return verdict;
   }
   if (scarce(fds)) return too_few_descriptors();
   if (fds.size() > 1 + kMaxPools) return untrusted("a stream has at most 8 pools");
-  auto bytes = check_stream(fds, body.stream_id, session.peer().uid);
+  auto bytes = check_stream(fds, body.stream_id, session.who().uid);
   if (!bytes) return std::move(bytes).error();
   if (registry_.stream(body.stream_id) != nullptr) {
     return refused("there is a stream with this id already");
   }
-  const uid_t uid = session.peer().uid;
-  if (auto room = gate_.charge(uid, Resource::streams, 1); !room) return room;
+  const uid_t uid = session.who().uid;
+  if (auto room = ledger_.charge(uid, Resource::streams, 1); !room) return room;
   if (auto room = charge_stream(session, body.stream_id, body.offer->planned_bytes, *bytes);
       !room) {
-    gate_.give_back(uid, Resource::streams, 1);
+    ledger_.give_back(uid, Resource::streams, 1);
     return room;
   }
   Stream stream;
@@ -89,7 +88,7 @@ Result<void> Broker::add_pool(Session& session, const protocol::AddPoolT& body,
   if (fds.size() != 1) return untrusted("AddPool comes with one descriptor");
   if (scarce(fds)) return too_few_descriptors();
   if ((*stream)->descriptors.size() > kMaxPools) return refused("a stream has at most 8 pools");
-  auto bytes = check_pool(fds[0], session.peer().uid);
+  auto bytes = check_pool(fds[0], session.who().uid);
   if (!bytes) return std::move(bytes).error();
   const std::uint64_t total = shares_[body.stream_id].handed_over + *bytes;
   if (auto room = charge_stream(session, body.stream_id, 0, total); !room) return room;
@@ -110,9 +109,8 @@ Result<void> Broker::subscribe(Session& session, protocol::SubscribeT& body,
                                std::uint32_t request) {
   if (auto valid = check_filter(body.filter); !valid) return valid;
   if (auto valid = check_want(*body.want); !valid) return valid;
-  if (auto allowed = gate_.may(session.peer(), session.node_name(), Right::subscribe, body.filter);
-      !allowed) {
-    return allowed;
+  if (auto verdict = allowed(session, Action::subscribe, body.filter); !verdict) {
+    return verdict;
   }
   Subscription subscription;
   subscription.id = body.subscription_id;
@@ -122,10 +120,10 @@ Result<void> Broker::subscribe(Session& session, protocol::SubscribeT& body,
   for (const protocol::Held& held : body.attached) {
     subscription.held[held.stream_id()] = {held.page_offset(), held.arena_bytes(), nullptr};
   }
-  const uid_t uid = session.peer().uid;
-  if (auto room = gate_.charge(uid, Resource::subscriptions, 1); !room) return room;
+  const uid_t uid = session.who().uid;
+  if (auto room = ledger_.charge(uid, Resource::subscriptions, 1); !room) return room;
   if (auto added = registry_.add(std::move(subscription)); !added) {
-    gate_.give_back(uid, Resource::subscriptions, 1);
+    ledger_.give_back(uid, Resource::subscriptions, 1);
     return added;
   }
   session.answer(request, protocol::DoneT{});
@@ -149,27 +147,30 @@ Result<void> Broker::hold_arena(Session& session, const protocol::HeldArenaT& bo
   if (page == nullptr) return {};  // ended meanwhile
   if (fds.size() != 1) return untrusted("HeldArena comes with one descriptor");
   if (scarce(fds)) return too_few_descriptors();
-  if (auto valid = check_arena(fds[0], page->arena_bytes, session.peer().uid); !valid) return valid;
+  if (auto valid = check_arena(fds[0], page->arena_bytes, session.who().uid); !valid) return valid;
   registry_.set_arena(body.stream_id, body.subscription_id, session.arena(std::move(fds[0])));
   return {};
 }
 
+// To see what there is, whoever may read it may; its counters are a right of their own.
+Result<void> Broker::may_watch(const Session& session, const Watch& watch) const {
+  auto verdict = allowed(session, Action::monitor, watch.filter);
+  if (verdict || watch.counters) return verdict;
+  return allowed(session, Action::subscribe, watch.filter);
+}
+
 Result<void> Broker::watch(Session& session, protocol::WatchT& body, std::uint32_t request) {
   if (auto valid = check_filter(body.filter); !valid) return valid;
-  auto allowed = gate_.may(session.peer(), session.node_name(), Right::monitor, body.filter);
-  if (!allowed && !body.counters) {
-    allowed = gate_.may(session.peer(), session.node_name(), Right::subscribe, body.filter);
-  }
-  if (!allowed) return allowed;
   Watch watch;
   watch.id = body.watch_id;
   watch.node = session.node();
   watch.filter = std::move(body.filter);
   watch.counters = body.counters;
-  const uid_t uid = session.peer().uid;
-  if (auto room = gate_.charge(uid, Resource::subscriptions, 1); !room) return room;
+  if (auto verdict = may_watch(session, watch); !verdict) return verdict;
+  const uid_t uid = session.who().uid;
+  if (auto room = ledger_.charge(uid, Resource::subscriptions, 1); !room) return room;
   if (auto added = registry_.add(std::move(watch)); !added) {
-    gate_.give_back(uid, Resource::subscriptions, 1);
+    ledger_.give_back(uid, Resource::subscriptions, 1);
     return added;
   }
   session.answer(request, protocol::DoneT{});

@@ -51,16 +51,13 @@ Result<void> check_version(const protocol::HelloT& hello) {
 }  // namespace
 
 Session::Session(std::uint64_t number, transport::Connection connection, Peer peer, EventLoop& loop,
-                 Service& service, Pace pace)
+                 Service& service)
     : number_(number),
       connection_(std::move(connection)),
       peer_(std::move(peer)),
       loop_(loop),
       service_(service),
-      pace_(pace),
-      last_heard_ns_(shm::now_ns()),
-      tokens_(pace.burst),
-      refilled_ns_(last_heard_ns_) {}
+      last_heard_ns_(shm::now_ns()) {}
 
 Session::~Session() {
   loop_.forget(socket_token_);
@@ -167,15 +164,10 @@ void Session::read(std::size_t at_most) {
 
 void Session::take(transport::Received& received) {
   const std::uint32_t request = received.message.request;
-  if (!within_pace()) {
+  if (auto now = service_.pace(*this, last_heard_ns_); !now) {
+    // Read on later. What needs no answer cannot be refused, and is done all the same.
     pause();
-    if (request != 0) {
-      return refuse(request, {Errc::exhausted, 0,
-                              "this connection sends more than limits.messages_per_second allows, "
-                              "which is " +
-                                  std::to_string(static_cast<int>(pace_.rate_hz)) +
-                                  "; slow down, or raise it in the broker's configuration"});
-    }
+    if (request != 0) return refuse(request, now.error());
   }
   auto handled = state_ == State::hello ? on_hello(received) : service_.handle(*this, received);
   if (!handled) close(handled.error());
@@ -187,7 +179,7 @@ Result<void> Session::on_hello(transport::Received& received) {
   if (auto fits = check_version(*hello); !fits) return fits;
   if (auto named = check_node_name(hello->node); !named) return named;
   if (hello->node_id == 0) return Error{Errc::invalid_argument, 0, "a node needs an id"};
-  node_name_ = hello->node;
+  peer_.who.node_name = hello->node;
   auto welcome = service_.welcome(*this, *hello);
   if (!welcome) return std::move(welcome).error();
   state_ = State::open;
@@ -195,16 +187,6 @@ Result<void> Session::on_hello(transport::Received& received) {
   loop_.cancel(std::exchange(hello_timer_, 0));
   answer(received.message.request, std::move(*welcome));
   return {};
-}
-
-bool Session::within_pace() {
-  const std::uint64_t now = shm::now_ns();
-  const double seconds = static_cast<double>(now - refilled_ns_) * 1e-9;
-  tokens_ = std::min(pace_.burst, tokens_ + seconds * pace_.rate_hz);
-  refilled_ns_ = now;
-  if (tokens_ < 1) return false;
-  tokens_ -= 1;
-  return true;
 }
 
 void Session::pause() {

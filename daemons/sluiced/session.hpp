@@ -2,6 +2,7 @@
 #pragma once
 
 #include "daemons/sluiced/event_loop.hpp"
+#include "daemons/sluiced/limits.hpp"
 #include "daemons/sluiced/peer.hpp"
 #include "daemons/sluiced/registry.hpp"
 #include "transport/connection.hpp"
@@ -27,6 +28,8 @@ class Service {
   virtual Result<protocol::WelcomeT> welcome(Session& session, const protocol::HelloT& hello) = 0;
   /// A message that clients may send, of a session that was welcomed.
   virtual Result<void> handle(Session& session, transport::Received& received) = 0;
+  /// Whether the client may send one more message now.
+  virtual Result<void> pace(Session& session, std::uint64_t now_ns) = 0;
   /// The session is over; this is the last that is heard of it, and it may be destroyed.
   virtual void closed(Session& session) = 0;
 };
@@ -37,14 +40,8 @@ class Service {
 /// Thread-bound.
 class Session {
  public:
-  /// What a client may send: tokens a second, and how many may be saved up.
-  struct Pace {
-    double rate_hz = 2'000;
-    double burst = 4'000;
-  };
-
   Session(std::uint64_t number, transport::Connection connection, Peer peer, EventLoop& loop,
-          Service& service, Pace pace);
+          Service& service);
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
   ~Session();
@@ -73,10 +70,13 @@ class Session {
 
   [[nodiscard]] std::uint64_t number() const noexcept { return number_; }
   [[nodiscard]] const Peer& peer() const noexcept { return peer_; }
+  [[nodiscard]] const Identity& who() const noexcept { return peer_.who; }
   [[nodiscard]] Id node() const noexcept { return node_; }  ///< 0 before it was welcomed.
-  [[nodiscard]] const std::string& node_name() const noexcept { return node_name_; }
+  [[nodiscard]] const std::string& node_name() const noexcept { return peer_.who.node_name; }
   [[nodiscard]] const std::string& reason() const noexcept { return reason_; }
   [[nodiscard]] std::uint64_t last_heard_ns() const noexcept { return last_heard_ns_; }
+  /// What this connection has used of its share; the user's is the ledger's matter.
+  [[nodiscard]] TokenBucket& bucket() noexcept { return bucket_; }
   [[nodiscard]] bool over() const noexcept { return state_ == State::over; }
   /// Whether its process is known to have ended.
   [[nodiscard]] bool has_died() const noexcept {
@@ -91,25 +91,21 @@ class Session {
   void read(std::size_t at_most);
   void take(transport::Received& received);
   Result<void> on_hello(transport::Received& received);
-  [[nodiscard]] bool within_pace();
   void pause();
   void end(std::string reason);
   void update_interest();
 
   const std::uint64_t number_;
   transport::Connection connection_;
-  const Peer peer_;
+  Peer peer_;
   EventLoop& loop_;
   Service& service_;
-  const Pace pace_;
 
   State state_ = State::hello;
   Id node_ = 0;
-  std::string node_name_;
   std::string reason_;
   std::uint64_t last_heard_ns_;
-  double tokens_;
-  std::uint64_t refilled_ns_;
+  TokenBucket bucket_;
   bool paused_ = false;
   std::uint32_t interest_ = 0;
   std::map<std::pair<dev_t, ino_t>, std::weak_ptr<const shm::UniqueFd>> arenas_;

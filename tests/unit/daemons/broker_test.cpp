@@ -35,7 +35,7 @@ class BrokerTest : public testing::Test {
   }
 
   EventLoop loop_ = must(EventLoop::create());
-  Broker broker_{loop_, Gate{}};
+  Broker broker_{loop_, Policy{{}, ::geteuid(), ::getegid()}, LimitTable{}};
 };
 
 TEST_F(BrokerTest, WelcomesAndAttaches) {

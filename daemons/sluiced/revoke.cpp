@@ -1,0 +1,66 @@
+// A changed policy takes away what it no longer allows. It looks at what there is as if it were
+// asked for now: who may not connect loses the connection, the rest what it may not have.
+#include "daemons/sluiced/broker.hpp"
+#include "daemons/sluiced/log.hpp"
+
+#include <utility>
+
+namespace sluice::broker {
+namespace {
+
+void tell_revoked(Session& session, Id stream, Id subscription, const std::string& sentence) {
+  audit("revoked", "node '" + session.node_name() + "': " + sentence);
+  protocol::RevokedT revoked;
+  revoked.stream_id = stream;
+  revoked.subscription_id = subscription;
+  revoked.sentence = sentence;
+  session.tell(std::move(revoked));
+}
+
+}  // namespace
+
+void Broker::replace(Policy policy, LimitTable limits) {
+  policy_ = std::move(policy);
+  ledger_.set_limits(std::move(limits));
+  for (const auto& [number, session] : sessions_) {
+    if (session->node() == 0 || session->over()) continue;
+    if (const Verdict verdict = policy_.may_connect(session->who()); !verdict) {
+      audit("revoked", "node '" + session->node_name() + "': " + verdict.reason);
+      session->close({Errc::refused, 0, verdict.reason});
+      continue;
+    }
+    revoke_watches(*session);
+    revoke_subscriptions(*session);
+    revoke_streams(*session);
+  }
+}
+
+// Copies of the ids, since ending one changes the node's list.
+void Broker::revoke_streams(Session& session) {
+  for (const Id id : std::set<Id>(registry_.node(session.node())->streams)) {
+    const auto verdict = allowed(session, Action::publish, registry_.stream(id)->topic);
+    if (verdict) continue;
+    tell_revoked(session, id, 0, verdict.error().message);
+    registry_.end_stream(id, protocol::Cause::denied);
+  }
+}
+
+void Broker::revoke_subscriptions(Session& session) {
+  for (const Id id : std::set<Id>(registry_.node(session.node())->subscriptions)) {
+    const auto verdict = allowed(session, Action::subscribe, registry_.subscription(id)->filter);
+    if (verdict) continue;
+    tell_revoked(session, 0, id, verdict.error().message);
+    registry_.end_subscription(id);
+  }
+}
+
+void Broker::revoke_watches(Session& session) {
+  for (const Id id : std::set<Id>(registry_.node(session.node())->watches)) {
+    const auto verdict = may_watch(session, *registry_.watch(id));
+    if (verdict) continue;
+    tell_revoked(session, 0, 0, verdict.error().message);
+    registry_.end_watch(id);
+  }
+}
+
+}  // namespace sluice::broker
