@@ -1,8 +1,6 @@
 // One process writes, another reads in place; a socket between them is all they need.
 //
 //   two_processes        sends ten messages to a child process and ends
-#include <sluice/publisher.hpp>
-#include <sluice/subscriber.hpp>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -11,6 +9,8 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <sluice/publisher.hpp>
+#include <sluice/subscriber.hpp>
 
 namespace {
 

@@ -2,8 +2,6 @@
 //
 //   wait_for_many        takes five messages from each of two child processes and ends
 #include <poll.h>
-#include <sluice/publisher.hpp>
-#include <sluice/subscriber.hpp>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -11,6 +9,8 @@
 #include <array>
 #include <cstdio>
 #include <cstring>
+#include <sluice/publisher.hpp>
+#include <sluice/subscriber.hpp>
 #include <thread>
 #include <vector>
 
@@ -50,8 +50,8 @@ int main() {
   if (!set) return std::fprintf(stderr, "%s\n", set.error().message.c_str()), 1;
   std::vector<sluice::Subscriber> subscribers;
   for (const int socket : sockets) {
-    auto subscriber = sluice::Subscriber::connect(
-        socket, {.mode = sluice::DeliveryMode::reliable}, *set);
+    auto subscriber =
+        sluice::Subscriber::connect(socket, {.mode = sluice::DeliveryMode::reliable}, *set);
     if (!subscriber) return std::fprintf(stderr, "%s\n", subscriber.error().message.c_str()), 1;
     subscribers.push_back(std::move(*subscriber));
   }

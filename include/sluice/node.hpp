@@ -20,16 +20,17 @@ namespace sluice {
 enum class LogLevel : std::uint8_t { debug, info, warning, error };
 
 struct NodeOptions {
-  std::string
-      name;  ///< Shown to people and matched by the broker's policy; default: the program's.
-  std::string socket;  ///< Of the broker; default: SLUICE_SOCKET, then the system's or the user's.
+  /// Shown to people and matched by the broker's policy; default: the program's.
+  std::string name{};
+  /// Of the broker; default: SLUICE_SOCKET, else the system's or the user's.
+  std::string socket{};
   /// false: nothing happens but in dispatch(), which the program calls when fd() is readable.
   bool background_thread = true;
   /// How long create, advertise, subscribe and monitor wait for the broker; 0: fail at once when it
   /// is not there. A broker that goes away later is waited for in any case, without an end.
   std::chrono::milliseconds connect_timeout{10'000};
   /// What the node has to say, called in the thread that does its work; it must not block.
-  std::function<void(LogLevel, std::string_view)> log;
+  std::function<void(LogLevel, std::string_view)> log{};
 };
 
 /// Makes publishers and subscribers that find each other by topic. Frames and messages never pass

@@ -64,9 +64,9 @@ struct OfferedModes {
 
 /// A stream: what one publisher writes.
 struct StreamOptions {
-  std::string label;                 ///< For people and tools; at most 63 bytes.
+  std::string label{};               ///< For people and tools; at most 63 bytes.
   std::vector<LaneOptions> lanes{{}};  ///< One to four; lanes[0] is Priority::critical's.
-  std::vector<PoolOptions> pools;    ///< One to eight, any order; loans take the smallest that fits.
+  std::vector<PoolOptions> pools{};  ///< One to eight, any order; loans take the smallest that fits.
   std::uint32_t max_loans = 2;       ///< Loans outstanding at the same time.
   std::uint32_t max_held = 16;       ///< Sum over all readers of samples held at the same time.
   std::uint32_t max_readers = 64;    ///< Subscriptions at the same time, at most kMaxReaders.
@@ -78,7 +78,7 @@ struct StreamOptions {
   bool prefault = false;            ///< Commit now and map every page now as well.
   bool stamp_publish_time = true;   ///< Stamp every message (5 to 40 ns).
   HugePages huge_pages = HugePages::none;
-  OfferedModes offered;
+  OfferedModes offered{};
   std::string type_name{};  ///< Of the payload type, for people.
 };
 
