@@ -17,6 +17,7 @@ namespace {
 constexpr std::uint64_t kSliceNs = 100'000'000;
 constexpr std::uint32_t kSpinMissesUntilRare = 4;
 constexpr std::uint32_t kRareSpin = 64;  // every so often spinning is tried again
+constexpr long kInterruptPauseNs = 20'000;
 
 }  // namespace
 
@@ -171,15 +172,60 @@ Outcome Reader::over() const noexcept {
   if (!admitted()) return Outcome::evicted;
   // sync ended (reader): after it is seen, all entries are seen
   const std::uint32_t state = state_->state.load(std::memory_order_seq_cst);
-  if (state != static_cast<std::uint32_t>(StreamState::ended) && !publisher_dead_) {
+  if (state != static_cast<std::uint32_t>(StreamState::ended) &&
+      // sync ended (reader): the death, and so all that was published before it
+      !publisher_dead_.load(std::memory_order_acquire)) {
     return Outcome::ok;
   }
   return ready() ? Outcome::ok : Outcome::ended;
 }
 
 bool Reader::publisher_died() noexcept {
-  publisher_dead_ = publisher_dead_ || has_died(process_);
-  return publisher_dead_;
+  // sync ended (reader): as in over()
+  if (publisher_dead_.load(std::memory_order_acquire)) return true;
+  if (!has_died(process_)) return false;
+  mark_publisher_dead();
+  return true;
+}
+
+void Reader::mark_publisher_dead() noexcept {
+  // sync ended (witness): after the death was seen
+  publisher_dead_.store(true, std::memory_order_release);
+}
+
+// The wake word is not ours to change, so a wake-up that comes before the sleep would be lost. But
+// the reader announces its sleeps, in its own page: who announces before we ask looks at
+// interrupted_ before it sleeps; and who has announced is woken again until it moves. (Sleeping in
+// futex_waitv on a word of ours as well would need no second wake-up, but costs every sleep more,
+// and Linux 5.16.)
+void Reader::interrupt() noexcept {
+  const Word32& announced = page_->sleeping.sleep;
+  // sync interrupt (interrupter): before the announcement is looked for
+  interrupted_.store(true, std::memory_order_seq_cst);
+  // sync interrupt (interrupter): at least one of us sees the other
+  const std::uint32_t ticket = announced.load(std::memory_order_seq_cst);
+  if (ticket == 0) return;
+  const std::uint64_t give_up = deadline_in(kSliceNs);  // it looks by itself then
+  for (;;) {
+    futex_wake_all(wake_->line.wake);
+    // relaxed: another ticket, or none, says that the sleep is over
+    if (announced.load(std::memory_order_relaxed) != ticket || now_ns() >= give_up) return;
+    const timespec pause{0, kInterruptPauseNs};
+    (void)::clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, nullptr);
+  }
+}
+
+Outcome Reader::why_interrupted() const noexcept {
+  if (ready()) return Outcome::ok;
+  const Outcome outcome = over();
+  return outcome != Outcome::ok ? outcome : Outcome::interrupted;
+}
+
+bool Reader::take_interrupt() noexcept {
+  // relaxed: the exchange below decides
+  return interrupted_.load(std::memory_order_relaxed) &&
+         // sync interrupt (reader): what the interrupter did comes before
+         interrupted_.exchange(false, std::memory_order_acquire);
 }
 
 std::uint32_t Reader::prepare_sleep(bool by_event) noexcept {
@@ -187,7 +233,7 @@ std::uint32_t Reader::prepare_sleep(bool by_event) noexcept {
   const std::uint32_t expected = wake_->line.wake.load(std::memory_order_acquire);
   ticket_ += kTicketStep;
   if (ticket_ == 0) ticket_ += kTicketStep;
-  // sync wake (reader): before the entries are looked at again
+  // sync wake, interrupt (reader): before the entries, and the interruption, are looked at again
   page_->sleeping.sleep.store(ticket_ | (by_event ? kWakeByEvent : 0), std::memory_order_seq_cst);
   SLUICE_KILL_POINT("wait.sleep_stored");
   return expected;
@@ -199,6 +245,7 @@ void Reader::finish_sleep() noexcept {
 }
 
 Outcome Reader::wait(std::uint64_t deadline_ns) noexcept {
+  if (take_interrupt()) return why_interrupted();
   if (ready()) return Outcome::ok;
   if (can_spin_ && spin_ns_ != 0 &&
       (spin_misses_ < kSpinMissesUntilRare || spin_misses_ % kRareSpin == 0)) {
@@ -219,6 +266,7 @@ Outcome Reader::wait(std::uint64_t deadline_ns) noexcept {
     const std::uint32_t expected = prepare_sleep(false);
     const Outcome outcome = sleep(expected, deadline_ns);
     finish_sleep();
+    if (take_interrupt()) return why_interrupted();
     if (ready()) return Outcome::ok;
     if (outcome != Outcome::ok) return outcome;
   }
@@ -228,6 +276,8 @@ Outcome Reader::wait(std::uint64_t deadline_ns) noexcept {
 Outcome Reader::sleep(std::uint32_t expected, std::uint64_t deadline_ns) noexcept {
   if (ready()) return Outcome::ok;
   if (const Outcome outcome = over(); outcome != Outcome::ok) return outcome;
+  // sync interrupt (reader): after the announcement; at least one of us sees the other
+  if (interrupted_.load(std::memory_order_seq_cst)) return Outcome::ok;
   const std::uint64_t now = now_ns();
   if (now >= deadline_ns) return Outcome::timeout;
   const std::uint64_t until = std::min(deadline_ns, now + kSliceNs);

@@ -1,12 +1,13 @@
 // Reader: the reading end of one stream, for one subscription. The rules are in shm/protocol.md.
 //
 // Bound to one thread at a time: take, wait, acknowledge and resolve. Samples may be read and
-// released anywhere. take, resolve and release never block (resolve may wait some milliseconds for
+// released anywhere; mark_publisher_dead and interrupt may be called from anywhere after start().
+// take, resolve and release never block (resolve may wait some milliseconds for
 // a publisher that was stopped in the middle of a decision), make no system call and allocate
 // nothing.
 //
-// Nothing in the stream is trusted: lanes, slots and sizes are checked against the geometry that was
-// verified when the stream was opened.
+// Nothing in the stream is trusted: lanes, slots and sizes are checked against the geometry that
+// was verified when the stream was opened.
 #pragma once
 
 #include <array>
@@ -70,8 +71,17 @@ class Reader {
   Sample resolve(const Reference& reference) noexcept;
 
   /// Waits until take() has something to say: ok, or timeout at the absolute deadline, ended,
-  /// evicted. Spins as long as that pays, then sleeps.
+  /// evicted, interrupted. Spins as long as that pays, then sleeps.
   Outcome wait(std::uint64_t deadline_ns) noexcept;
+
+  /// Any thread: ends the wait() that is under way, or else the next one. Both see what the caller did
+  /// before, so that after mark_publisher_dead() the outcome is `ended` rather than `interrupted`. (A
+  /// reader in a WaitSet is interrupted through its set.) May wait itself, for the other thread to be
+  /// scheduled, 100 ms at most.
+  void interrupt() noexcept;
+  /// Any thread: somebody knows that the publisher's process has died. What it published can be
+  /// drained; then wait() and over() say `ended`.
+  void mark_publisher_dead() noexcept;
 
   /// Whether take() would find something (a message or a loss) now.
   [[nodiscard]] bool ready() const noexcept;
@@ -147,6 +157,8 @@ class Reader {
     return pools_[pool].data() + p.slot_bytes * (slot - p.first_slot);
   }
   Outcome sleep(std::uint32_t expected, std::uint64_t deadline_ns) noexcept;
+  bool take_interrupt() noexcept;
+  [[nodiscard]] Outcome why_interrupted() const noexcept;
 
   Geometry geometry_;
   SubscriptionOptions options_;
@@ -179,7 +191,8 @@ class Reader {
   std::uint32_t spin_misses_ = 0;
   bool can_spin_ = true;
   bool evicted_counted_ = false;
-  bool publisher_dead_ = false;
+  std::atomic<bool> publisher_dead_{false};
+  std::atomic<bool> interrupted_{false};  // interrupt() was called, and no wait has ended for it yet
   unsigned pauses_ = 0;
 };
 

@@ -2,6 +2,10 @@
 // look again, sleep on all the words (or the eventfd) at once, take the announcements back. A sleep
 // ends after 100 ms at the latest: whoever shares a word or an eventfd with us could have eaten the
 // wake-up, and a publisher that died can no longer send one.
+//
+// An interruption is one more such word, of our own, and a write to the eventfd. The word changes
+// first: a sleeper in futex compares it, and one that polls has either seen it when it armed or
+// finds the eventfd readable.
 #include "shm/wait_set.hpp"
 
 #include <fcntl.h>
@@ -27,6 +31,7 @@ Result<WaitSet> WaitSet::create() {
   WaitSet set;
   set.event_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!set.event_.valid()) return system_error("eventfd for a wait set");
+  set.interrupted_ = std::make_unique<Word32>(0);
   return set;
 }
 
@@ -42,11 +47,29 @@ bool WaitSet::anything() const noexcept {
   });
 }
 
+void WaitSet::interrupt() noexcept {
+  // sync interrupt (interrupter): before the set's thread is woken
+  interrupted_->store(1, std::memory_order_seq_cst);
+  futex_wake_all(*interrupted_);
+  (void)::eventfd_write(event_.get(), 1);  // when it is full it is readable
+}
+
+bool WaitSet::is_interrupted() const noexcept {
+  // sync interrupt (reader): after the sleeps were announced
+  return interrupted_->load(std::memory_order_seq_cst) != 0;
+}
+
+bool WaitSet::take_interrupt() noexcept {
+  // sync interrupt (reader): what the interrupter did comes before
+  return is_interrupted() && interrupted_->exchange(0, std::memory_order_acquire) != 0;
+}
+
 Outcome WaitSet::wait(std::uint64_t deadline_ns) noexcept {
+  if (take_interrupt()) return Outcome::interrupted;
   if (anything()) return Outcome::ok;
   if (can_spin() && (spin_misses_ < kSpinMissesUntilRare || spin_misses_ % kRareSpin == 0)) {
     const std::uint64_t until = std::min(deadline_ns, now_ns() + kSpinNs);
-    while (now_ns() < until) {
+    while (now_ns() < until && !is_interrupted()) {
       if (anything()) {
         spin_misses_ = 0;
         return Outcome::ok;
@@ -55,16 +78,17 @@ Outcome WaitSet::wait(std::uint64_t deadline_ns) noexcept {
     }
   }
   ++spin_misses_;
-  const bool by_futex = readers_.size() <= kFutexWaitvMax && has_futex_waitv();
+  const bool by_futex = readers_.size() < kFutexWaitvMax && has_futex_waitv();
   for (;;) {
     const std::uint64_t now = now_ns();
     if (now >= deadline_ns) return anything() ? Outcome::ok : Outcome::timeout;
     const std::uint64_t until = std::min(deadline_ns, now + kSliceNs);
-    if (by_futex && !readers_.empty()) {
+    if (by_futex) {
       sleep_by_futex(until);
     } else {
       sleep_by_event(until);
     }
+    if (take_interrupt()) return Outcome::interrupted;
     // Only after a sleep that nobody ended: asking costs a system call for each publisher.
     if (now_ns() >= until) {
       for (Reader* reader : readers_) reader->publisher_died();
@@ -78,12 +102,14 @@ void WaitSet::sleep_by_futex(std::uint64_t deadline_ns) noexcept {
   for (std::size_t i = 0; i < readers_.size(); ++i) {
     waiters[i] = {&readers_[i]->wake_word(), readers_[i]->prepare_sleep(false)};
   }
-  if (!anything()) futex_waitv({waiters.data(), readers_.size()}, deadline_ns);
+  waiters[readers_.size()] = {interrupted_.get(), 0};
+  if (!anything()) futex_waitv({waiters.data(), readers_.size() + 1}, deadline_ns);
   for (Reader* reader : readers_) reader->finish_sleep();
 }
 
 void WaitSet::sleep_by_event(std::uint64_t deadline_ns) noexcept {
-  if (arm()) {
+  announce_by_event();
+  if (!is_interrupted() && !anything()) {
     const std::uint64_t now = now_ns();
     const std::uint64_t ns = deadline_ns > now ? deadline_ns - now : 0;
     pollfd p{event_.get(), POLLIN, 0};
@@ -93,9 +119,13 @@ void WaitSet::sleep_by_event(std::uint64_t deadline_ns) noexcept {
   disarm();
 }
 
-bool WaitSet::arm() noexcept {
+void WaitSet::announce_by_event() noexcept {
   for (Reader* reader : readers_) reader->prepare_sleep(true);
-  return !anything();
+}
+
+bool WaitSet::arm() noexcept {
+  announce_by_event();
+  return !take_interrupt() && !anything();
 }
 
 void WaitSet::disarm() noexcept {

@@ -3,6 +3,7 @@
 //
 // How long each part runs, in milliseconds: SLUICE_STRESS_MS.
 #include "shm/futex.hpp"
+#include "shm/wait_set.hpp"
 #include "tests/conformance/ways_to_wait.hpp"
 #include "tests/support/local_link.hpp"
 #include "tests/support/patient_futex.hpp"
@@ -182,6 +183,51 @@ TEST(Room, IsAnnouncedToAPublisherOnTheVergeOfSleep) {
   done = true;
   consumer.join();
 }
+
+// Each interruption ends a wait, whether it comes before, during or after the moment of going to
+// sleep.
+class Interruptions : public testing::TestWithParam<WaitKind> {};
+
+TEST_P(Interruptions, AreNotLost) {
+  const bool alone = GetParam() == WaitKind::futex;
+  if (GetParam() == WaitKind::waitv && !shm::has_futex_waitv()) GTEST_SKIP() << "no futex_waitv";
+  StreamOptions options = small_stream(1);
+  options.max_readers = kMaxReaders;
+  options.max_held = kMaxReaders;
+  LocalLink link(options);
+  auto set = must(shm::WaitSet::create());
+  std::vector<shm::ReaderPtr> readers;
+  if (GetParam() == WaitKind::event) {
+    for (std::size_t i = 0; i < shm::kFutexWaitvMax; ++i) {
+      readers.push_back(link.attach({.max_held = 1}, must(set.event())));
+      set.add(*readers.back());
+    }
+  }
+  const shm::ReaderPtr reader = link.attach({.max_held = 1, .spin_ns = 0});
+  std::atomic<std::uint64_t> noticed{0};
+  std::atomic<bool> done{false};
+  std::jthread sleeper([&] {
+    for (std::uint64_t n = 0; !done; ++n) {
+      const Outcome outcome = alone ? reader->wait(soon()) : set.wait(soon());
+      EXPECT_EQ(outcome, Outcome::interrupted) << to_string(outcome);
+      if (outcome != Outcome::interrupted) done = true;
+      dawdle(n / 61);
+      ++noticed;
+    }
+  });
+  const std::uint64_t end = shm::deadline_in(duration_ns());
+  for (std::uint64_t n = 1; !done; ++n) {
+    if (shm::now_ns() >= end) done = true;
+    dawdle(n);
+    alone ? reader->interrupt() : set.interrupt();
+    while (noticed < n && !done) std::this_thread::yield();
+  }
+  sleeper.join();
+}
+
+INSTANTIATE_TEST_SUITE_P(Ways, Interruptions,
+                         testing::Values(WaitKind::futex, WaitKind::waitv, WaitKind::event),
+                         [](const auto& param_info) { return name_of(param_info.param); });
 
 // The end of a stream and the farewell of a reader wake whoever sleeps.
 TEST(Farewells, WakeWhoSleeps) {

@@ -188,6 +188,51 @@ TEST(Waiting, EndsWithTheDeathOfThePublishersProcess) {
   EXPECT_EQ(reader->take().outcome(), Outcome::ended);
 }
 
+TEST(Waiting, EndsWhenAnotherThreadInterrupts) {
+  LocalLink link(small_stream());
+  const ReaderPtr reader = link.attach({.spin_ns = 0});
+  for (int i = 0; i < 5; ++i) {
+    std::jthread other([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(i));
+      reader->interrupt();
+    });
+    EXPECT_EQ(reader->wait(soon()), Outcome::interrupted);
+  }
+  EXPECT_EQ(reader->wait(0), Outcome::timeout) << "each interruption ends one wait";
+  reader->interrupt();
+  EXPECT_EQ(reader->wait(soon()), Outcome::interrupted) << "also one that begins later";
+  reader->interrupt();
+  EXPECT_EQ(reader->wait(0), Outcome::interrupted) << "even one whose deadline has passed";
+}
+
+TEST(Waiting, PrefersAMessageToAnInterruption) {
+  LocalLink link(small_stream());
+  const ReaderPtr reader = link.attach({});
+  publish_number(link.publisher(), 1);
+  reader->interrupt();
+  EXPECT_EQ(reader->wait(soon()), Outcome::ok);
+  drain(*reader);
+  EXPECT_EQ(reader->wait(0), Outcome::timeout);
+}
+
+TEST(Waiting, EndsWhenSomebodyKnowsThatThePublisherIsDead) {
+  LocalLink link(small_stream());
+  const ReaderPtr reader = link.attach({.spin_ns = 0});
+  publish_number(link.publisher(), 1);
+  std::jthread witness([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    reader->mark_publisher_dead();
+    reader->interrupt();
+  });
+  EXPECT_EQ(reader->wait(soon()), Outcome::ok);
+  EXPECT_EQ(drain(*reader), std::vector<std::uint64_t>{1}) << "what was published is drained";
+  EXPECT_EQ(reader->wait(soon()), Outcome::ended);
+  witness.join();
+  EXPECT_TRUE(reader->publisher_died());
+  EXPECT_EQ(reader->over(), Outcome::ended);
+  EXPECT_EQ(reader->take().outcome(), Outcome::ended);
+}
+
 TEST(Readers, CountWhatWaits) {
   StreamOptions options = small_stream(8);
   options.lanes = {{8, 0}, {8, 0}};

@@ -8,6 +8,7 @@
 
 #include <poll.h>
 
+#include <mutex>
 #include <thread>
 
 namespace sluice::shm {
@@ -111,7 +112,70 @@ TEST_P(WaitSets, ServeForeignEventLoops) {
   set_.disarm();
 }
 
-INSTANTIATE_TEST_SUITE_P(Sizes, WaitSets, testing::Values(0, 10, 127, 128, 300),
+TEST_P(WaitSets, EndWhenAnotherThreadInterrupts) {
+  for (int i = 0; i < 5; ++i) {
+    std::jthread other([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(i));
+      set_.interrupt();
+    });
+    EXPECT_EQ(set_.wait(soon()), Outcome::interrupted);
+  }
+  EXPECT_EQ(set_.wait(0), Outcome::timeout) << "each interruption ends one wait";
+}
+
+TEST_P(WaitSets, EndAtOnceWhenTheyWereInterruptedBefore) {
+  publish_number(one_.publisher(), 1);
+  set_.interrupt();
+  set_.interrupt();
+  EXPECT_EQ(set_.wait(soon()), Outcome::interrupted) << "also when there is a message";
+  EXPECT_EQ(set_.wait(soon()), Outcome::ok);
+}
+
+TEST_P(WaitSets, TellForeignEventLoopsOfAnInterruption) {
+  const auto readable = [&](int patience_ms) {
+    pollfd p{set_.fd(), POLLIN, 0};
+    return ::poll(&p, 1, patience_ms) == 1;
+  };
+  ASSERT_TRUE(set_.arm());
+  EXPECT_FALSE(readable(0));
+  std::jthread{[&] { set_.interrupt(); }}.join();
+  EXPECT_TRUE(readable(0));
+  set_.disarm();
+  EXPECT_FALSE(set_.arm()) << "there was something";
+  set_.disarm();
+  EXPECT_TRUE(set_.arm()) << "but only once";
+  set_.disarm();
+}
+
+// What the transport does with a reader that its own thread has attached.
+TEST_P(WaitSets, TakeInReadersThatAnotherThreadBrings) {
+  LocalLink two{small_stream()};
+  std::mutex mutex;
+  ReaderPtr inbox;
+  std::jthread other([&] {
+    ReaderPtr brought = two.attach({}, must(set_.event()));
+    {
+      const std::lock_guard lock{mutex};
+      inbox = std::move(brought);
+    }
+    set_.interrupt();
+  });
+  ASSERT_EQ(set_.wait(soon()), Outcome::interrupted);
+  ReaderPtr second;
+  {
+    const std::lock_guard lock{mutex};
+    second = std::move(inbox);
+  }
+  ASSERT_TRUE(second);
+  set_.add(*second);
+  std::jthread writer([&] { publish_number(two.publisher(), 7); });
+  EXPECT_EQ(set_.wait(soon()), Outcome::ok);
+  writer.join();
+  EXPECT_EQ(drain(*second), std::vector<std::uint64_t>{7});
+  set_.remove(*second);
+}
+
+INSTANTIATE_TEST_SUITE_P(Sizes, WaitSets, testing::Values(0, 10, 126, 127, 300),
                          testing::PrintToStringParamName());
 
 TEST(WaitSet, OfNobodyJustWaits) {
