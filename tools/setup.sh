@@ -10,7 +10,7 @@ purposes="core demo test model fuzz bench tidy cross"
 
 packages_for() {
   case $1 in
-    core) echo g++ cmake ninja-build libboost-dev flatbuffers-compiler libflatbuffers-dev libcli11-dev libspdlog-dev libsystemd-dev pkg-config nlohmann-json3-dev ;;
+    core) echo g++ cmake ninja-build libboost-dev flatbuffers-compiler libflatbuffers-dev libcli11-dev libspdlog-dev libsystemd-dev libtomlplusplus-dev pkg-config nlohmann-json3-dev ;;
     demo) packages_for core ;;
     test) echo "$(packages_for core) libgtest-dev pkg-config python3 procps" ;;
     model) echo spin gcc libc6-dev ;;

@@ -1,0 +1,53 @@
+// What the administrator wrote: docs/configuration.md has every key.
+#pragma once
+
+#include "daemons/sluiced/limits.hpp"
+#include "daemons/sluiced/policy.hpp"
+#include "sluice/result.hpp"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace sluice::broker {
+
+inline constexpr std::size_t kMaxConfigBytes = std::size_t{1} << 20;
+
+enum class LogLevel : std::uint8_t { debug, info, warning, error };
+/// Their names, in this order.
+inline constexpr std::array<const char*, 4> kLogLevels{"debug", "info", "warning", "error"};
+
+struct LogOptions {
+  LogLevel level = LogLevel::info;
+  bool json = false;  ///< One JSON object per line.
+};
+
+struct Config {
+  std::string socket;  ///< Absolute path; empty: where the broker listens by default.
+  LogOptions log;
+  LimitTable limits;
+  Rules rules;
+};
+
+/// Who users and groups are, where they are not written as numbers. By default the system's word.
+struct Accounts {
+  using Find = std::function<std::optional<std::uint32_t>(const std::string& name)>;
+  Find user;   ///< The uid of a name.
+  Find group;  ///< The gid of a name.
+};
+/// getpwnam and getgrnam. May block, as these may.
+Accounts system_accounts();
+
+/// Reads TOML. The first error in the text as `invalid_argument`: "source:line:column: what is
+/// wrong; what to do about it".
+Result<Config> parse_config(std::string_view text, std::string source_name,
+                            const Accounts& accounts = system_accounts());
+
+/// Reads a file of at most kMaxConfigBytes. Also `system` when it cannot be read.
+Result<Config> load_config(const std::string& path);
+
+}  // namespace sluice::broker
