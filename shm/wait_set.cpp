@@ -21,6 +21,7 @@ namespace sluice::shm {
 namespace {
 
 constexpr std::uint64_t kSliceNs = 100'000'000;
+constexpr std::uint64_t kShortSliceNs = 5'000'000;  // where a publisher has no eventfd of ours
 constexpr std::uint64_t kSpinNs = 10'000;
 constexpr std::uint32_t kSpinMissesUntilRare = 4;
 constexpr std::uint32_t kRareSpin = 64;
@@ -79,10 +80,14 @@ Outcome WaitSet::wait(std::uint64_t deadline_ns) noexcept {
   }
   ++spin_misses_;
   const bool by_futex = readers_.size() < kFutexWaitvMax && has_futex_waitv();
+  const bool blind = !by_futex && !std::all_of(readers_.begin(), readers_.end(), [](const Reader* r) {
+    return r->options().pollable;
+  });
+  const std::uint64_t slice = blind ? kShortSliceNs : kSliceNs;
   for (;;) {
     const std::uint64_t now = now_ns();
     if (now >= deadline_ns) return anything() ? Outcome::ok : Outcome::timeout;
-    const std::uint64_t until = std::min(deadline_ns, now + kSliceNs);
+    const std::uint64_t until = std::min(deadline_ns, now + slice);
     if (by_futex) {
       sleep_by_futex(until);
     } else {

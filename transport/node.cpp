@@ -3,7 +3,6 @@
 
 #include "shm/futex.hpp"
 #include "transport/node_impl.hpp"
-#include "transport/pending_shm.hpp"
 #include "transport/publisher_impl.hpp"
 #include "transport/subscriber_impl.hpp"
 
@@ -50,7 +49,7 @@ Result<Subscriber> Node::subscribe(std::string_view filter, const SubscriptionOp
     if (!copy) return std::move(copy).error();
     event = std::move(*copy);
   }
-  const auto interrupt = [waits = set.impl_] { pending::interrupt(waits->set); };
+  const auto interrupt = [waits = set.impl_] { waits->set.interrupt(); };
   auto subscription = impl_->subscribe(std::string(filter), options, interrupt, std::move(event));
   if (!subscription) return std::move(subscription).error();
   auto impl = std::make_unique<Subscriber::Impl>(set.impl_);

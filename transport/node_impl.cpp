@@ -28,6 +28,7 @@ constexpr std::uint64_t kWake = 0;
 constexpr std::uint64_t kTimer = 1;
 constexpr std::uint64_t kLink = 2;
 constexpr std::uint64_t kFirstPeer = 16;
+constexpr std::uint64_t kNudgeNs = 10'000'000;
 constexpr std::uint64_t kAnswerNs = 2'000'000'000;  // for a broker that is there
 
 protocol::HelloT hello(const std::string& name, std::uint64_t id) {
@@ -146,7 +147,8 @@ void NodeImpl::step(int timeout_ms) {
     }
   }
   bury();
-  arm_timer(link_.tick(shm::now_ns()));
+  const std::uint64_t now = shm::now_ns();
+  arm_timer(std::min(link_.tick(now), nudge(now)));
   changed_.notify_all();
 }
 
@@ -391,6 +393,20 @@ void NodeImpl::bury() {
     }
   }
   if (any) forget_strangers();
+}
+
+// Who polls for streams of other users looks every ten milliseconds.
+std::uint64_t NodeImpl::nudge(std::uint64_t now_ns) {
+  const bool due = now_ns >= nudge_due_ns_;
+  bool any = false;
+  for (const auto& [id, subscribed] : subscriptions_) {
+    if (!subscribed.subscription->poll_is_blind()) continue;
+    if (due) subscribed.subscription->nudge();
+    any = true;
+  }
+  if (!any) return shm::kNever;
+  if (due) nudge_due_ns_ = now_ns + kNudgeNs;
+  return nudge_due_ns_;
 }
 
 // --- watches

@@ -115,6 +115,7 @@ class NodeImpl final : private transport::LinkOwner {
   void peer_died(std::uint64_t key);
   void forget_strangers();
   void bury();
+  std::uint64_t nudge(std::uint64_t now_ns);
 
   NodeOptions options_;
   std::uint64_t id_ = 0;
@@ -133,6 +134,7 @@ class NodeImpl final : private transport::LinkOwner {
   std::map<std::uint64_t, Watched> watches_;
   std::map<std::uint64_t, Peer> peers_;  // by node
   std::uint64_t next_key_ = 0;
+  std::uint64_t nudge_due_ns_ = 0;
   transport::OwnArenas pages_{"sluice-readers"};
   transport::OwnArenas wakes_{"sluice-wakes"};
   transport::ForeignArenas foreign_;

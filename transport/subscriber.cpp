@@ -159,8 +159,10 @@ Result<Subscriber> Subscriber::connect(int socket, const SubscriptionOptions& op
     if (!copy) return std::move(copy).error();
     event = std::move(*copy);
   }
+  SubscriptionOptions asked = options;
+  asked.pollable = event.valid();
   const auto ns = std::chrono::nanoseconds{timeout}.count();
-  auto reader = transport::subscribe(socket, options, std::move(event),
+  auto reader = transport::subscribe(socket, asked, std::move(event),
                                      shm::deadline_in(static_cast<std::uint64_t>(ns)));
   if (!reader) return std::move(reader).error();
   auto impl = std::make_unique<Impl>(std::move(waits_in));

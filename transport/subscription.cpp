@@ -1,7 +1,5 @@
 #include "transport/subscription.hpp"
 
-#include "transport/pending_shm.hpp"
-
 #include <algorithm>
 #include <utility>
 
@@ -65,11 +63,13 @@ Result<Subscription::Request> Subscription::open(const protocol::FoundT& found,
   }
   auto arena = pages.for_user(found.uid);
   if (!arena) return std::move(arena).error();
-  auto reader = shm::Reader::open(stream, options_, arena->arena);
+  SubscriptionOptions options = options_;
+  options.pollable = event != nullptr;
+  auto reader = shm::Reader::open(stream, options, arena->arena);
   if (!reader && reader.error().code == Errc::exhausted) {
     arena = pages.for_user(found.uid, arena->arena.get());
     if (!arena) return std::move(arena).error();
-    reader = shm::Reader::open(stream, options_, arena->arena);
+    reader = shm::Reader::open(stream, options, arena->arena);
   }
   if (!reader) return std::move(reader).error();
   if ((*reader)->geometry().stream_id != found.stream_id) return malformed("stream: another one");
@@ -87,6 +87,7 @@ Result<Subscription::Request> Subscription::open(const protocol::FoundT& found,
   pending.held = {found.stream_id, request.attach.page_offset, request.attach.arena_bytes};
   pending.arena = arena->fd;
   pending.node_id = found.node_id;
+  pending.blind = request.attach.has_event == false;
   pending.attachment = {found.stream_id, found.topic, found.node, std::move(*reader)};
   return request;
 }
@@ -100,7 +101,7 @@ Result<void> Subscription::start(std::uint64_t stream_id, const protocol::Admitt
   shm::Reader* reader = pending.attachment.reader.get();
   auto started = reader->start(std::move(wakes), admitted.wake_offset, std::move(process));
   if (!started) return started;
-  held_[stream_id] = {reader, pending.node_id, pending.held, pending.arena};
+  held_[stream_id] = {reader, pending.node_id, pending.held, pending.arena, pending.blind};
   const std::lock_guard lock{mutex_};
   inbox_.attachments.push_back(std::move(pending.attachment));
   notify();
@@ -112,14 +113,14 @@ void Subscription::give_up_all() { pending_.clear(); }
 
 void Subscription::stream_gone(std::uint64_t stream_id) {
   if (const auto at = held_.find(stream_id); at != held_.end()) {
-    pending::mark_publisher_dead(*at->second.reader);
+    at->second.reader->mark_publisher_dead();
     interrupt_();
   }
 }
 
 void Subscription::node_gone(std::uint64_t node_id) {
   for (auto& [stream_id, held] : held_) {
-    if (held.node_id == node_id) pending::mark_publisher_dead(*held.reader);
+    if (held.node_id == node_id) held.reader->mark_publisher_dead();
   }
   interrupt_();
 }
@@ -135,6 +136,13 @@ void Subscription::revoke() {
   inbox_.revoked = true;
   notify();
 }
+
+bool Subscription::poll_is_blind() const {
+  return options_.pollable && std::any_of(held_.begin(), held_.end(),
+                                          [](const auto& entry) { return entry.second.blind; });
+}
+
+void Subscription::nudge() { interrupt_(); }
 
 bool Subscription::attached_to_node(std::uint64_t node_id) const {
   return std::any_of(held_.begin(), held_.end(),

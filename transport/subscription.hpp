@@ -85,6 +85,10 @@ class Subscription {
   void node_gone(std::uint64_t node_id);
   void grown(GrownPool pool);
   void revoke();
+  /// Somebody polls fd(), and a publisher of another user cannot make it readable: whoever has an
+  /// eventfd can also read it empty. Then nudge() is due now and then.
+  [[nodiscard]] bool poll_is_blind() const;
+  void nudge();
   [[nodiscard]] bool attached_to_node(std::uint64_t node_id) const;
 
   /// Destroys what was retired; the streams that were.
@@ -100,12 +104,14 @@ class Subscription {
     std::uint64_t node_id = 0;
     protocol::Held held;
     SharedFd arena;
+    bool blind = false;  // its publisher has no eventfd of ours
   };
   struct Held {
     shm::Reader* reader = nullptr;  // alive until it was retired and buried
     std::uint64_t node_id = 0;
     protocol::Held held;
     SharedFd arena;
+    bool blind = false;
   };
   void notify();
 
