@@ -1,5 +1,7 @@
 #include "daemons/sluiced/limits.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cassert>
 #include <utility>
@@ -25,6 +27,13 @@ std::string figures(const char* what, std::uint64_t used, std::uint64_t limit) {
 Error exhausted(std::string message) { return {Errc::exhausted, 0, std::move(message)}; }
 
 }  // namespace
+
+std::uint64_t physical_memory() noexcept {
+  const long pages = ::sysconf(_SC_PHYS_PAGES);
+  const long page = ::sysconf(_SC_PAGESIZE);
+  return pages > 0 && page > 0 ? static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page)
+                               : std::uint64_t{1} << 30;
+}
 
 bool TokenBucket::ready(std::uint64_t now_ns, std::uint64_t rate_hz) const noexcept {
   if (rate_hz == 0) return false;

@@ -17,12 +17,15 @@
 
 namespace sluice::broker {
 
+/// Of the machine, in bytes.
+std::uint64_t physical_memory() noexcept;
+
 /// Limits of one user, or of all together. 0 means none at all, not "no limit".
 struct Limits {
-  std::uint64_t bytes = std::uint64_t{1} << 30;  ///< That streams may grow to, used or not.
+  std::uint64_t bytes = physical_memory() / 2;  ///< That streams may grow to, used or not.
   std::uint64_t streams = 2'000;
   std::uint64_t subscriptions = 4'000;
-  std::uint64_t connections = 250;
+  std::uint64_t connections = 1'000;
   std::uint64_t requests_per_second =
       10'000;  ///< Messages to the broker; a second's worth at once.
 };
@@ -54,8 +57,8 @@ struct UserLimits {
 /// All limits in force.
 struct LimitTable {
   Limits each_user;
-  /// Four users at their limits, so that one of them cannot shut out the others.
-  Limits in_all{std::uint64_t{4} << 30, 8'000, 16'000, 1'000, 40'000};
+  /// More than one user's, so that none can shut out the others.
+  Limits in_all{physical_memory() / 4 * 3, 8'000, 16'000, 4'000, 40'000};
   std::map<uid_t, UserLimits> users;  ///< In place of each_user.
 };
 

@@ -43,7 +43,7 @@ TEST(Limits, LeaveRoomForOthersWhenOneUserIsAtAll) {
   for (const LimitField& field : kLimitFields) {
     EXPECT_LT(table.each_user.*field.value, table.in_all.*field.value) << field.name;
   }
-  EXPECT_EQ(table.in_all.connections, 1'000u);
+  EXPECT_GE(table.each_user.connections, 1'000u);
 }
 
 TEST(Ledger, CountsWhatIsTakenAndGivenBack) {
