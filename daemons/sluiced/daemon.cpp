@@ -10,11 +10,33 @@
 
 #include <unistd.h>
 
-#include <optional>
+#include <cstdlib>
 #include <utility>
 
 namespace sluice::broker {
 namespace {
+
+Result<Config> read_config(const DaemonOptions& options) {
+  const std::string path = options.config.empty() ? kDefaultConfig : options.config;
+  Config config;
+  if (!options.config.empty() || ::access(path.c_str(), F_OK) == 0) {
+    auto loaded = load_config(path);
+    if (!loaded) return loaded;
+    config = std::move(*loaded);
+  }
+  // The command line goes first, then the environment, then the file.
+  const char* const environment = ::secure_getenv("SLUICE_SOCKET");
+  if (!options.socket.empty() || (environment != nullptr && *environment != '\0')) {
+    config.socket = options.socket;
+  }
+  if (options.log_level) config.log.level = *options.log_level;
+  config.log.json = config.log.json || options.log_json;
+  return config;
+}
+
+Policy policy_of(Config& config) {
+  return Policy{std::move(config.rules), ::geteuid(), ::getegid()};
+}
 
 Result<Listener> open_listener(const std::string& given) {
   auto inherited = inherited_socket();
@@ -30,6 +52,20 @@ Result<Listener> open_listener(const std::string& given) {
   return listener;
 }
 
+void reload(const DaemonOptions& options, Broker& broker) {
+  notify_reloading();
+  auto config = read_config(options);
+  if (config) {
+    set_up_log(config->log);
+    LimitTable limits = std::move(config->limits);
+    broker.replace(policy_of(*config), std::move(limits));
+    log_info("the configuration was read again");
+  } else {
+    log_error("the configuration stays as it was: " + config.error().message);
+  }
+  notify_ready();
+}
+
 }  // namespace
 
 Result<void> run_daemon(const DaemonOptions& options) {
@@ -37,17 +73,20 @@ Result<void> run_daemon(const DaemonOptions& options) {
   // Before anything that could be left behind.
   auto signals = Signals::create();
   if (!signals) return std::move(signals).error();
+  auto config = read_config(options);
+  if (!config) return std::move(config).error();
+  set_up_log(config->log);
   auto loop = EventLoop::create();
   if (!loop) return std::move(loop).error();
-  auto listener = open_listener(options.socket);
+  auto listener = open_listener(config->socket);
   if (!listener) return std::move(listener).error();
 
-  Broker broker{*loop, Policy{{}, ::geteuid(), ::getegid()}, LimitTable{}};
-  const auto adopt = [&](shm::UniqueFd socket) { broker.adopt(std::move(socket)); };
-  if (auto started = listener->start(*loop, adopt); !started) return started;
-  const auto end = [&] { loop->stop(); };
-  const auto reload = [&] {};
-  if (auto started = signals->start(*loop, end, reload); !started) return started;
+  Broker broker{*loop, policy_of(*config), config->limits};
+  auto started = listener->start(*loop, [&](shm::UniqueFd fd) { broker.adopt(std::move(fd)); });
+  if (!started) return started;
+  started = signals->start(
+      *loop, [&] { loop->stop(); }, [&] { reload(options, broker); });
+  if (!started) return started;
   const Watchdog watchdog{*loop};
   notify_ready();
   auto result = loop->run();

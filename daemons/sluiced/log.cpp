@@ -6,6 +6,7 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <array>
 #include <memory>
 #include <utility>
 
@@ -65,22 +66,13 @@ void write(spdlog::level::level_enum level, const std::string& text) {
 
 }  // namespace
 
-Result<void> set_up_log(std::string_view level, bool json) {
-  constexpr std::pair<std::string_view, spdlog::level::level_enum> kLevels[] = {
-      {"debug", spdlog::level::debug},
-      {"info", spdlog::level::info},
-      {"warning", spdlog::level::warn},
-      {"error", spdlog::level::err}};
-  for (const auto& [name, value] : kLevels) {
-    if (name != level) continue;
-    auto sink = std::make_shared<spdlog::sinks::stderr_sink_st>();
-    logger() = std::make_shared<spdlog::logger>("sluiced", std::move(sink));
-    logger()->set_formatter(std::make_unique<Formatter>(json));
-    logger()->set_level(value);
-    return {};
-  }
-  return Error{Errc::invalid_argument, 0,
-               "log level '" + std::string(level) + "': choose debug, info, warning or error"};
+void set_up_log(const LogOptions& options) {
+  constexpr std::array kLevels{spdlog::level::debug, spdlog::level::info, spdlog::level::warn,
+                               spdlog::level::err};
+  auto sink = std::make_shared<spdlog::sinks::stderr_sink_st>();
+  logger() = std::make_shared<spdlog::logger>("sluiced", std::move(sink));
+  logger()->set_formatter(std::make_unique<Formatter>(options.json));
+  logger()->set_level(kLevels[static_cast<std::size_t>(options.level)]);
 }
 
 void log_debug(const std::string& text) { write(spdlog::level::debug, text); }

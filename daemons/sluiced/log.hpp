@@ -1,15 +1,15 @@
 // What the broker has to say, on standard error: lines for people, or JSON objects.
 #pragma once
 
-#include "sluice/result.hpp"
+#include "daemons/sluiced/config.hpp"
 
 #include <string>
 #include <string_view>
 
 namespace sluice::broker {
 
-/// `level`: debug, info, warning, error. Before the first call, and in tests, nothing is logged.
-Result<void> set_up_log(std::string_view level, bool json);
+/// May be called again. Before the first call, and in tests, nothing is logged.
+void set_up_log(const LogOptions& options);
 
 void log_debug(const std::string& text);
 void log_info(const std::string& text);
