@@ -1,7 +1,8 @@
-# What `cmake --install` puts where, in three components:
+# What `cmake --install` puts where, in components:
 #   runtime      the shared libraries (for a package like libsluice0)
 #   development  headers, link names, CMake package, pkg-config (libsluice-dev)
 #   tools        the program `sluice`
+#   broker       the daemon `sluiced`, its units (packaging/systemd/)
 include(CMakePackageConfigHelpers)
 
 set(cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/sluice)
@@ -36,4 +37,7 @@ endforeach()
 
 if(SLUICE_BUILD_TOOLS)
   install(TARGETS sluice_tool RUNTIME COMPONENT tools)
+endif()
+if(SLUICE_BUILD_DAEMONS)
+  install(TARGETS sluiced RUNTIME COMPONENT broker)
 endif()
