@@ -70,16 +70,17 @@ std::uint64_t Link::tick(std::uint64_t now_ns) {
 
 void Link::connect(std::uint64_t now_ns) {
   auto socket = connect_to(path_);
+  refused_ = !socket && socket.error().code == Errc::refused;
   if (!socket) return lost(std::move(socket).error());
   connection_ = Connection{std::move(*socket)};
   state_ = State::greeting;
   due_ns_ = now_ns + kGreetingNs;
   owner_.link_changed();
   request(protocol::HelloT{hello_}, {}, [this](Result<Received> answer) {
-    if (answer)
-      greeted(*answer);
-    else if (state_ != State::down)
-      lost(std::move(answer).error());
+    if (answer) return greeted(*answer);
+    if (state_ == State::down) return;  // lost before it answered
+    refused_ = true;
+    lost(std::move(answer).error());
   });
 }
 

@@ -41,7 +41,9 @@ class Link {
   [[nodiscard]] State state() const noexcept { return state_; }
   [[nodiscard]] int fd() const noexcept { return connection_.fd(); }
   [[nodiscard]] bool wants_to_write() const noexcept { return connection_.wants_to_write(); }
-  /// How many attempts to open it have failed, and why the last one did.
+  /// Whether the broker, or the system, said no to the last attempt to open it.
+  [[nodiscard]] bool refused() const noexcept { return refused_; }
+  /// How many attempts have failed, and why the last one did.
   [[nodiscard]] std::uint64_t failures() const noexcept { return failures_; }
   [[nodiscard]] const Error& error() const noexcept { return error_; }
 
@@ -87,6 +89,7 @@ class Link {
   std::uint64_t backoff_ns_ = 0;
   std::uint64_t failures_ = 0;
   bool was_up_ = false;
+  bool refused_ = false;
 };
 
 }  // namespace sluice::transport

@@ -102,7 +102,7 @@ Result<void> NodeImpl::connect() {
     if (link_.state() != transport::Link::State::down) {
       return link_.state() == transport::Link::State::up;
     }
-    return link_.failures() != 0 && (at_once || link_.error().code == Errc::refused);
+    return link_.failures() != 0 && (at_once || link_.refused());
   };
   await(lock, deadline(), settled);
   if (link_.state() == transport::Link::State::up) return {};
