@@ -129,7 +129,10 @@ void Link::dispatch(Received received) {
   const auto at = answers_.find(received.message.request);
   if (at == answers_.end()) {
     // Not asked: a broker that closes the connection says why first.
-    if (const auto* failed = received.message.body.AsFailed()) lost(to_error(*failed));
+    if (const auto* failed = received.message.body.AsFailed()) {
+      refused_ = state_ == State::greeting;
+      lost(to_error(*failed));
+    }
     return;
   }
   const Answer answer = std::move(at->second);
