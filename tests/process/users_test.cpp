@@ -1,22 +1,25 @@
-// Processes of another user: what they get, what they do not get, and what they cannot disturb. Needs root,
-// to become somebody else.
+// Processes of another user: what they get, what they do not get, and what they cannot disturb.
+// Needs root, to become somebody else.
+#include "sluice/node.hpp"
+#include "tests/support/broker_process.hpp"
+
+#include <climits>
+#include <gtest/gtest.h>
+
 #include <fcntl.h>
 #include <grp.h>
-#include <gtest/gtest.h>
 #include <linux/futex.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <algorithm>
-#include <climits>
 #include <cstring>
 #include <fstream>
 #include <functional>
 #include <sstream>
-
-#include "sluice/node.hpp"
-#include "tests/support/broker_process.hpp"
 
 namespace sluice::test {
 namespace {
@@ -122,12 +125,15 @@ TEST_F(Users, OthersGetWhatThePolicyGivesAndNoMore) {
   EXPECT_EQ(secret->subscriber_count(), 0u);
 }
 
-// Everything that the kernel lets one do to a futex word that one can read.
-void torment(std::uint32_t* word) {
+// Everything that the kernel lets one do to a futex word that one can read: moving its waiters to a
+// word of one's own, where nobody wakes them, and now and then waking them, or waiting in their
+// place.
+void torment(std::uint32_t* word, bool thoroughly) {
   const std::uint32_t value = *static_cast<volatile std::uint32_t*>(word);
   static std::uint32_t parking = 0;
-  ::syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
   ::syscall(SYS_futex, word, FUTEX_CMP_REQUEUE, 0, INT_MAX, &parking, value);
+  if (!thoroughly) return;
+  ::syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
   const timespec no_time{0, 1'000};
   ::syscall(SYS_futex, word, FUTEX_WAIT, value, &no_time, nullptr, 0);
 }
@@ -148,16 +154,15 @@ int steal(std::chrono::milliseconds duration) {
     Range range{};
     char dash = 0;
     std::istringstream{line} >> std::hex >> range.begin >> dash >> range.end;
-    range.end = std::min(range.end, range.begin + 16 * 4096);  // where something is
+    range.end = std::min(range.end, range.begin + 2 * 4096);  // where something is
     ranges.push_back(range);
   }
   if (ranges.empty()) return 21;
   const auto until = std::chrono::steady_clock::now() + duration;
-  while (std::chrono::steady_clock::now() < until) {
+  for (unsigned pass = 1; std::chrono::steady_clock::now() < until; ++pass) {
     for (const Range& range : ranges) {
       for (std::uintptr_t at = range.begin; at < range.end; at += 64) {
-        torment(reinterpret_cast<std::uint32_t*>(at));
-        if (std::chrono::steady_clock::now() > until) return 0;
+        torment(reinterpret_cast<std::uint32_t*>(at), pass % 100 == 0);
       }
     }
     for (int fd = 3; fd < 64; ++fd) {
@@ -188,7 +193,6 @@ TEST_F(Users, WhoStealsWakeUpsStealsOnlyItsOwn) {
   ASSERT_TRUE(node) << node.error().message;
   auto publisher = node->advertise("open/x", numbers());
   ASSERT_TRUE(publisher);
-  // Two victims: one sleeps in a futex, one would be woken by its eventfd.
   auto sleeper = node->subscribe("open/x", {.spin_ns = 0});
   ASSERT_TRUE(sleeper);
   ASSERT_TRUE(eventually([&] { return publisher->subscriber_count() == 2; }));
@@ -213,6 +217,86 @@ TEST_F(Users, WhoStealsWakeUpsStealsOnlyItsOwn) {
   // one of ten.
   std::sort(late.begin(), late.end());
   EXPECT_LT(late[late.size() * 9 / 10], 80ms);
+}
+
+// Goes where nothing but the broker's socket is: own mounts, own System V and POSIX names, own
+// processes. The path of the socket there; empty when this machine does not allow it.
+std::string alone_with(const std::string& socket) {
+  if (::unshare(CLONE_NEWNS | CLONE_NEWIPC) != 0) return {};
+  const int fd = ::open(socket.c_str(), O_PATH | O_CLOEXEC);
+  const std::string source = "/proc/self/fd/" + std::to_string(fd);
+  const char* place = "/run/broker.sock";
+  if (fd < 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+      ::mount("none", "/dev/shm", "tmpfs", 0, nullptr) != 0 ||
+      ::mount("none", "/run", "tmpfs", 0, nullptr) != 0) {
+    return {};
+  }
+  const int file = ::open(place, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+  ::close(file);
+  if (::mount(source.c_str(), place, nullptr, MS_BIND, nullptr) != 0) return {};
+  if (::mount("none", "/tmp", "tmpfs", 0, nullptr) != 0) return {};
+  return ::unshare(CLONE_NEWPID) == 0 ? place : "";
+}
+
+// Runs as the first process of its own process namespace.
+pid_t in_a_container(const std::string& socket, const std::function<int(const std::string&)>& run) {
+  const pid_t child = ::fork();
+  if (child != 0) return child;
+  const std::string place = alone_with(socket);
+  if (place.empty()) ::_exit(77);
+  const pid_t inner = ::fork();
+  if (inner == 0) ::_exit(::getpid() == 1 ? run(place) : 91);
+  ::_exit(exit_code(inner));
+}
+
+TEST_F(Users, ContainersThatShareOnlyTheSocketExchangeFrames) {
+  constexpr std::uint64_t kFrames = 50;
+  constexpr std::uint64_t kBytes = 1 << 20;
+  BrokerProcess broker{SLUICE_SLUICED};
+  const std::string socket = broker.socket();
+  ASSERT_TRUE(eventually([&] { return ::access(socket.c_str(), F_OK) == 0; }));
+  const pid_t camera = in_a_container(socket, [&](const std::string& place) {
+    auto node = node_at(place, "camera");
+    if (!node) return 10;
+    StreamOptions o;
+    o.pools = {{kBytes}};
+    o.lanes = {{.depth = 4}};
+    auto publisher = node->advertise("camera/front/frames", o);
+    if (!publisher) return 11;
+    if (!eventually([&] { return publisher->subscriber_count() == 1; })) return 12;
+    for (std::uint64_t i = 1; i <= kFrames; ++i) {
+      Loan loan = publisher->loan(kBytes);
+      if (!loan) return 13;
+      std::memset(loan.data(), static_cast<int>(i), kBytes);
+      publisher->publish(std::move(loan));
+    }
+    return eventually([&] {
+      publisher->collect();
+      return publisher->subscriber_count() == 0;
+    })
+               ? 0
+               : 14;
+  });
+  const pid_t detector = in_a_container(socket, [&](const std::string& place) {
+    auto node = node_at(place, "detector");
+    if (!node) return 20;
+    auto subscriber = node->subscribe("camera/+/frames", {.mode = DeliveryMode::reliable});
+    if (!subscriber) return 21;
+    for (std::uint64_t i = 1; i <= kFrames; ++i) {
+      if (subscriber->wait_for(10s) != Outcome::ok) return 22;
+      Sample sample = subscriber->take();
+      if (!sample || sample.size() != kBytes) return 23;
+      const auto wanted = static_cast<std::byte>(i);
+      if (sample.data()[0] != wanted || sample.data()[kBytes - 1] != wanted) return 24;
+      subscriber->acknowledge(std::move(sample));
+    }
+    return 0;
+  });
+  const int one = exit_code(camera);
+  const int two = exit_code(detector);
+  if (one == 77 || two == 77) GTEST_SKIP() << "no namespaces here";
+  EXPECT_EQ(one, 0);
+  EXPECT_EQ(two, 0);
 }
 
 }  // namespace
