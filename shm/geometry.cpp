@@ -5,12 +5,15 @@
 // seals guarantee. Arithmetic on foreign numbers is bounded before it can overflow.
 #include "shm/geometry.hpp"
 
+#include "shm/kill_point.hpp"
+
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <bit>
+#include <cstddef>
 #include <cstring>
 
 namespace sluice::shm {
@@ -26,6 +29,18 @@ std::uint64_t random_id() {
     if (::getrandom(&id, sizeof id, 0) != static_cast<ssize_t>(sizeof id)) id = 0;
   }
   return id;
+}
+
+Result<void> check_pool(const PoolOptions& pool) {
+  if (pool.slot_bytes == 0 || pool.slot_bytes > kMaxSlotBytes) {
+    return invalid("PoolOptions::slot_bytes is " + std::to_string(pool.slot_bytes) +
+                   "; give 1 to " + std::to_string(kMaxSlotBytes));
+  }
+  if (pool.slot_count > kMaxSlots) {
+    return invalid("PoolOptions::slot_count is " + std::to_string(pool.slot_count) +
+                   "; give at most " + std::to_string(kMaxSlots));
+  }
+  return {};
 }
 
 Result<void> check_options(const StreamOptions& o) {
@@ -48,14 +63,11 @@ Result<void> check_options(const StreamOptions& o) {
                    " pools; give 1 to " + std::to_string(kMaxPools));
   }
   for (const PoolOptions& pool : o.pools) {
-    if (pool.slot_bytes == 0 || pool.slot_bytes > kMaxSlotBytes) {
-      return invalid("PoolOptions::slot_bytes is " + std::to_string(pool.slot_bytes) +
-                     "; give 1 to " + std::to_string(kMaxSlotBytes));
-    }
-    if (pool.slot_count > kMaxSlots) {
-      return invalid("PoolOptions::slot_count is " + std::to_string(pool.slot_count) +
-                     "; give at most " + std::to_string(kMaxSlots));
-    }
+    if (auto checked = check_pool(pool); !checked) return std::move(checked).error();
+  }
+  if (o.max_slots > kMaxSlots) {
+    return invalid("StreamOptions::max_slots is " + std::to_string(o.max_slots) +
+                   "; give at most " + std::to_string(kMaxSlots));
   }
   if (o.max_loans == 0 || o.max_loans > kMaxDepth) {
     return invalid("StreamOptions::max_loans is " + std::to_string(o.max_loans) + "; give 1 to " +
@@ -80,37 +92,46 @@ Result<void> check_options(const StreamOptions& o) {
   return {};
 }
 
-Result<void> plan_pools(const StreamOptions& o, Geometry& g) {
-  std::uint64_t in_use = std::uint64_t{o.max_loans} + o.max_held;
-  for (const LaneOptions& lane : o.lanes) in_use += lane.depth;
+// `g` has the pools before it, and no limit yet but the greatest.
+Result<PoolGeometry> lay_out(const Geometry& g, const PoolOptions& pool, std::uint64_t in_use,
+                             HugePages huge_pages) {
+  const std::uint64_t count = pool.slot_count != 0 ? pool.slot_count : in_use;
+  if (g.slots + count > kMaxSlots) {
+    return invalid("the pools need " + std::to_string(g.slots + count) + " slots, more than " +
+                   std::to_string(kMaxSlots) + "; lower depth, max_held or slot_count");
+  }
+  const std::uint64_t alignment =
+      pool.slot_bytes >= kLargeSlotBytes ? page_bytes() : std::uint64_t{kCacheLine};
+  const std::uint64_t unit =
+      huge_pages == HugePages::hugetlb ? std::uint64_t{2} << 20 : page_bytes();
+  PoolGeometry p;
+  p.slot_bytes = round_up(pool.slot_bytes + g.trailer, alignment);
+  p.first_slot = g.slots;
+  p.slot_count = static_cast<std::uint32_t>(count);
+  p.pool_bytes = round_up(p.slot_bytes * count, unit);
+  if (p.pool_bytes > SIZE_MAX / 2) {
+    return invalid("a pool of " + std::to_string(count) + " slots of " +
+                   std::to_string(p.slot_bytes) + " bytes does not fit this process; give " +
+                   "PoolOptions::slot_count");
+  }
+  return p;
+}
 
+void append(Geometry& g, const PoolGeometry& pool) noexcept {
+  g.pools[g.pool_count++] = pool;
+  g.slots += pool.slot_count;
+}
+
+Result<void> plan_pools(const StreamOptions& o, Geometry& g) {
   auto pools = o.pools;
   std::sort(pools.begin(), pools.end(),
             [](const auto& a, const auto& b) { return a.slot_bytes < b.slot_bytes; });
-  const std::uint64_t unit =
-      o.huge_pages == HugePages::hugetlb ? std::uint64_t{2} << 20 : page_bytes();
-  std::uint64_t slots = 0;
-  for (const PoolOptions& pool : pools) {
-    PoolGeometry& p = g.pools[g.pool_count++];
-    const std::uint64_t count = pool.slot_count != 0 ? pool.slot_count : in_use;
-    if (slots + count > kMaxSlots) {
-      return invalid("the pools need " + std::to_string(slots + count) + " slots, more than " +
-                     std::to_string(kMaxSlots) + "; lower depth, max_held or slot_count");
-    }
-    const std::uint64_t alignment =
-        pool.slot_bytes >= kLargeSlotBytes ? page_bytes() : std::uint64_t{kCacheLine};
-    p.slot_bytes = round_up(pool.slot_bytes + g.trailer, alignment);
-    p.first_slot = static_cast<std::uint32_t>(slots);
-    p.slot_count = static_cast<std::uint32_t>(count);
-    p.pool_bytes = round_up(p.slot_bytes * count, unit);
-    if (p.pool_bytes > SIZE_MAX / 2) {
-      return invalid("a pool of " + std::to_string(count) + " slots of " +
-                     std::to_string(p.slot_bytes) + " bytes does not fit this process; give " +
-                     "PoolOptions::slot_count");
-    }
-    slots += count;
+  for (const PoolOptions& options : pools) {
+    auto pool = lay_out(g, options, slots_in_use_at_most(o), o.huge_pages);
+    if (!pool) return std::move(pool).error();
+    append(g, *pool);
   }
-  g.slot_limit = static_cast<std::uint32_t>(slots);
+  g.slot_limit = std::max(g.slots, o.max_slots);
   return {};
 }
 
@@ -146,6 +167,30 @@ bool valid_pool(const PoolRecord& r, std::uint32_t first_slot, std::uint32_t tra
 }
 
 }  // namespace
+
+std::uint64_t slots_in_use_at_most(const StreamOptions& o) {
+  std::uint64_t in_use = std::uint64_t{o.max_loans} + o.max_held;
+  for (const LaneOptions& lane : o.lanes) in_use += lane.depth;
+  return in_use;
+}
+
+Result<PoolGeometry> plan_pool(const Geometry& g, const PoolOptions& options,
+                               std::uint64_t default_count, HugePages huge_pages) {
+  if (auto checked = check_pool(options); !checked) return std::move(checked).error();
+  if (g.pool_count == kMaxPools) {
+    return invalid("the stream has " + std::to_string(kMaxPools) + " pools (kMaxPools) already");
+  }
+  auto pool = lay_out(g, options, default_count, huge_pages);
+  if (!pool) return pool;
+  const std::uint32_t needed = g.slots + pool->slot_count;
+  if (needed > g.slot_limit) {
+    return invalid("no room for " + std::to_string(pool->slot_count) + " more slots: of " +
+                   std::to_string(g.slot_limit) + ", " + std::to_string(g.slots) +
+                   " are there already; create the stream with StreamOptions::max_slots = " +
+                   std::to_string(needed) + ", or give PoolOptions::slot_count");
+  }
+  return pool;
+}
 
 Result<Geometry> plan(const StreamOptions& options) {
   if (auto checked = check_options(options); !checked) return std::move(checked).error();
@@ -208,6 +253,36 @@ void write_header(const Geometry& g, std::byte* control) {
   std::memcpy(control, &h, sizeof h);
 }
 
+void write_pool(const PoolGeometry& pool, std::uint32_t index, std::byte* control) {
+  const PoolRecord record{pool.pool_bytes, pool.slot_bytes, pool.first_slot, pool.slot_count, 0};
+  auto* words =
+      reinterpret_cast<Word64*>(control + offsetof(ControlHeader, pools) + index * sizeof record);
+  for (std::size_t i = 0; i < sizeof record / sizeof(Word64); ++i) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, reinterpret_cast<const std::byte*>(&record) + i * sizeof word, sizeof word);
+    // relaxed: before the count below
+    words[i].store(word, std::memory_order_relaxed);
+  }
+  SLUICE_KILL_POINT("add_pool.record_written");
+  auto* state = reinterpret_cast<StateLine*>(control + kStateOffset);
+  // sync pools (publisher): the record comes before
+  state->pool_count.store(index + 1, std::memory_order_release);
+}
+
+bool learn_pools(const std::byte* control, Geometry& g) noexcept {
+  const auto* state = reinterpret_cast<const StateLine*>(control + kStateOffset);
+  // sync pools (reader): the records of all of them were written before
+  const std::uint32_t count = state->pool_count.load(std::memory_order_acquire);
+  if (count > kMaxPools) return false;
+  while (g.pool_count < count) {
+    PoolRecord r;
+    copy_words(control + offsetof(ControlHeader, pools) + g.pool_count * sizeof r, &r, sizeof r);
+    if (!valid_pool(r, g.slots, g.trailer) || r.slot_count > g.slot_limit - g.slots) return false;
+    append(g, {r.pool_bytes, r.slot_bytes, r.first_slot, r.slot_count});
+  }
+  return true;
+}
+
 Result<Geometry> verify(const View& control) {
   const auto refuse = [](const std::string& why) {
     return Error{Errc::untrusted, 0, "a stream's control segment was not accepted: " + why};
@@ -242,23 +317,19 @@ Result<Geometry> verify(const View& control) {
     }
     g.lanes[i] = {r.ring_offset, r.depth, r.ring_entries, r.history};
   }
-  std::uint32_t slots = 0;
   for (std::uint32_t i = 0; i < h.pool_count; ++i) {
     const PoolRecord& r = h.pools[i];
-    if (!valid_pool(r, slots, h.trailer_bytes)) {
+    if (!valid_pool(r, g.slots, h.trailer_bytes)) {
       return refuse("pool " + std::to_string(i) + " is malformed");
     }
-    g.pools[i] = {r.pool_bytes, r.slot_bytes, r.first_slot, r.slot_count};
-    slots += r.slot_count;
-    if (slots > h.slot_limit) return refuse("its pools have more slots than its limit");
+    append(g, {r.pool_bytes, r.slot_bytes, r.first_slot, r.slot_count});
+    if (g.slots > h.slot_limit) return refuse("its pools have more slots than its limit");
   }
-  if (slots != h.slot_limit) return refuse("its pools have fewer slots than its limit");
   g.stream_id = h.stream_id;
   g.control_bytes = h.control_bytes;
   g.type_hash = h.type_hash;
   g.slots_offset = h.slots_offset;
   g.lane_count = h.lane_count;
-  g.pool_count = h.pool_count;
   g.slot_limit = h.slot_limit;
   g.max_readers = h.max_readers;
   g.max_references = h.max_references;

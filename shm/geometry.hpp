@@ -2,7 +2,7 @@
 //
 // A publisher plans one from its options; a reader copies one out of a foreign control segment and
 // validates it before anything in that segment is used. From then on nobody looks at the shared
-// header again. A value type.
+// header again, but for the records of pools that come later. A value type.
 #pragma once
 
 #include <array>
@@ -37,7 +37,8 @@ struct Geometry {
   std::uint64_t slots_offset = 0;
   std::uint32_t lane_count = 0;
   std::uint32_t pool_count = 0;
-  std::uint32_t slot_limit = 0;
+  std::uint32_t slots = 0;       // in these pools
+  std::uint32_t slot_limit = 0;  // with all pools that may yet come
   std::uint32_t max_readers = 0;
   std::uint32_t max_references = 0;
   std::uint32_t trailer = 0;
@@ -50,7 +51,7 @@ struct Geometry {
   [[nodiscard]] std::uint64_t capacity(std::uint32_t pool) const noexcept {
     return pools[pool].slot_bytes - trailer;
   }
-  /// The pool that `slot` lies in; `slot` must be below slot_limit.
+  /// The pool that `slot` lies in; `slot` must be below `slots`.
   [[nodiscard]] std::uint32_t pool_of(std::uint32_t slot) const noexcept {
     std::uint32_t pool = 0;
     while (pool + 1 < pool_count && slot >= pools[pool + 1].first_slot) ++pool;
@@ -61,13 +62,29 @@ struct Geometry {
 /// From this size on slots start on a page of their own and readers are looked at on every loan.
 inline constexpr std::uint64_t kLargeSlotBytes = std::uint64_t{64} * 1024;
 
+/// Slots that can be in use at once: what a pool gets whose slot_count is 0.
+std::uint64_t slots_in_use_at_most(const StreamOptions& options);
+
+/// Lays a pool out that comes after those of `geometry`. Errors name the option that is in the way.
+/// @param default_count  what a slot_count of 0 stands for
+Result<PoolGeometry> plan_pool(const Geometry& geometry, const PoolOptions& options,
+                               std::uint64_t default_count, HugePages huge_pages);
+
 /// Lays a stream out. Errors name the option that cannot be met.
 Result<Geometry> plan(const StreamOptions& options);
 
 /// Writes the header of a new control segment.
 void write_header(const Geometry& geometry, std::byte* control);
 
-/// Reads and validates the header of a control segment that somebody else wrote.
+/// Announces a pool that came later: its record, then the number of pools.
+void write_pool(const PoolGeometry& pool, std::uint32_t index, std::byte* control);
+
+/// Reads and validates the header of a control segment that somebody else wrote. Knows the pools
+/// that the stream was created with.
 Result<Geometry> verify(const View& control);
+
+/// Adds the pools that were announced since, as far as their records are valid. True when there are
+/// no others. Allocates nothing.
+bool learn_pools(const std::byte* control, Geometry& geometry) noexcept;
 
 }  // namespace sluice::shm

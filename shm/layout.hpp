@@ -75,8 +75,8 @@ struct PoolRecord {
 };
 static_assert(sizeof(PoolRecord) == 32);
 
-/// Written before the segment is handed out, never again. A reader copies it once, validates the
-/// copy (see geometry.hpp) and uses only that.
+/// Written before the segment is handed out, never again but for the records of pools that come
+/// later. A reader copies it once, validates the copy (see geometry.hpp) and uses only that.
 struct ControlHeader {
   std::uint64_t magic;
   std::uint32_t layout_version;

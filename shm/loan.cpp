@@ -32,19 +32,19 @@ constexpr int kPausesPerLook = 16;                  // each look takes the reade
 
 Loan Publisher::loan(std::uint64_t size, Priority priority) noexcept {
   if (ended_) return Loan{Outcome::ended};
-  std::uint32_t pool = 0;
-  while (pool < geometry_.pool_count && geometry_.capacity(pool) < size) ++pool;
-  if (pool == geometry_.pool_count) return Loan{Outcome::too_large};
+  std::uint32_t rank = 0;  // of the smallest pool that fits
+  while (rank < geometry_.pool_count && geometry_.capacity(by_size_[rank]) < size) ++rank;
+  if (rank == geometry_.pool_count) return Loan{Outcome::too_large};
   if (loans_ == max_loans_) return Loan{Outcome::no_loan};
 
   const auto lane_index = std::min(static_cast<std::uint32_t>(priority), geometry_.lane_count - 1);
   Lane& lane = lanes_[lane_index];
   // Held samples must not stay held for long.
-  if (looks_early(pool) || live_references_ != 0) collect();
+  if (looks_early(by_size_[rank]) || live_references_ != 0) collect();
   SLUICE_KILL_POINT("loan.begin");
   if (const Outcome room = reserve(lane); room != Outcome::ok) return Loan{room};
   Outcome why = Outcome::ok;
-  const std::uint32_t slot = find_slot(pool, lane_index, why);
+  const std::uint32_t slot = find_slot(rank, lane_index, why);
   if (slot == kNoSlot) {
     if (why != Outcome::full) add_relaxed(counters_->no_slot, 1);
     return Loan{why};
@@ -196,15 +196,15 @@ std::uint32_t Publisher::pop_or_commit(std::uint32_t pool, bool& out_of_memory) 
   return slots_.pop(pool);
 }
 
-std::uint32_t Publisher::find_slot(std::uint32_t pool, std::uint32_t lane, Outcome& why) noexcept {
-  if (const std::uint32_t slot = slots_.pop(pool); slot != kNoSlot) return slot;
+std::uint32_t Publisher::find_slot(std::uint32_t rank, std::uint32_t lane, Outcome& why) noexcept {
+  if (const std::uint32_t slot = slots_.pop(by_size_[rank]); slot != kNoSlot) return slot;
   const OwnerInside inside{lock_};
   bool out_of_memory = false;
   std::uint64_t deadline = 0;
   std::size_t looks = 0;
   for (;;) {
-    for (std::uint32_t p = pool; p < geometry_.pool_count; ++p) {
-      const std::uint32_t slot = pop_or_commit(p, out_of_memory);
+    for (std::uint32_t r = rank; r < geometry_.pool_count; ++r) {
+      const std::uint32_t slot = pop_or_commit(by_size_[r], out_of_memory);
       if (slot != kNoSlot) return slot;
     }
     // Every slot that fits is live, loaned or held. Give up what matters least.

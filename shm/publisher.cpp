@@ -28,11 +28,13 @@ Result<void> Publisher::set_up(const StreamOptions& options) {
   auto control = Segment::create("sluice-control", geometry_.control_bytes, {.commit = true});
   if (!control) return std::move(control).error();
   control_ = std::move(*control);
-  auto slots = Slots::create(geometry_, {.huge_pages = options.huge_pages,
-                                         .commit = options.commit_at_creation,
-                                         .prefault = options.prefault});
+  pool_memory_ = {.huge_pages = options.huge_pages,
+                  .commit = options.commit_at_creation,
+                  .prefault = options.prefault};
+  auto slots = Slots::create(geometry_, pool_memory_);
   if (!slots) return std::move(slots).error();
   slots_ = std::move(*slots);
+  rank_pools();
 
   std::byte* base = control_.data();
   write_header(geometry_, base);
@@ -50,8 +52,8 @@ Result<void> Publisher::set_up(const StreamOptions& options) {
     // relaxed: nobody else has the segment yet
     heads_->tail[i].store(1, std::memory_order_relaxed);
   }
-  // relaxed: as above
-  state_->pool_count.store(geometry_.pool_count, std::memory_order_relaxed);
+  // sync pools (publisher): none is added before others have the segment
+  state_->pool_count.store(geometry_.pool_count, std::memory_order_release);
   // relaxed: as above
   state_->state.store(static_cast<std::uint32_t>(StreamState::live), std::memory_order_relaxed);
 
@@ -63,6 +65,7 @@ Result<void> Publisher::set_up(const StreamOptions& options) {
     held_.resize(std::size_t{geometry_.slot_limit} * geometry_.max_references);
     held_count_.resize(geometry_.slot_limit);
   }
+  slots_by_default_ = slots_in_use_at_most(options);
   max_loans_ = options.max_loans;
   max_held_ = options.max_held;
   on_full_ = options.on_full;
@@ -84,6 +87,42 @@ Result<StreamDescriptors> Publisher::share() const {
     out.pools.push_back(std::move(*pool));
   }
   return out;
+}
+
+Result<UniqueFd> Publisher::share_pool(std::uint32_t index) const {
+  const std::lock_guard lock{visitors_};
+  if (index >= geometry_.pool_count) {
+    return Error{Errc::invalid_argument, 0,
+                 "pool " + std::to_string(index) + " of " + std::to_string(geometry_.pool_count) +
+                     " was asked for"};
+  }
+  return slots_.share(index);
+}
+
+// What belongs to all slots, claims, records, the samples they hold, has room for slot_limit of
+// them since the stream was made.
+Result<std::uint32_t> Publisher::add_pool(const PoolOptions& options) {
+  if (ended_) return Error{Errc::refused, 0, "the stream has ended"};
+  auto pool = plan_pool(geometry_, options, slots_by_default_, pool_memory_.huge_pages);
+  if (!pool) return std::move(pool).error();
+  const std::uint32_t index = geometry_.pool_count;
+  const std::lock_guard lock{visitors_};
+  if (auto added = slots_.add(*pool, pool_memory_); !added) return std::move(added).error();
+  geometry_.pools[index] = *pool;
+  geometry_.slots += pool->slot_count;
+  ++geometry_.pool_count;
+  rank_pools();
+  write_pool(*pool, index, control_.data());
+  return index;
+}
+
+void Publisher::rank_pools() noexcept {
+  for (std::uint32_t i = 0; i < geometry_.pool_count; ++i) by_size_[i] = i;
+  std::sort(by_size_.begin(), by_size_.begin() + geometry_.pool_count,
+            [this](std::uint32_t a, std::uint32_t b) {
+              return std::pair{geometry_.pools[a].slot_bytes, a} <
+                     std::pair{geometry_.pools[b].slot_bytes, b};
+            });
 }
 
 void Publisher::end() noexcept {

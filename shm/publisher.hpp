@@ -81,6 +81,12 @@ class Publisher {
   /// were attached to it. `loan` does this by itself when it is called.
   void collect() noexcept;
 
+  /// Makes room for messages of another size, within StreamOptions::max_slots and kMaxPools;
+  /// returns the new pool's index, for share_pool. Readers map it when they first meet it
+  /// (Reader::add_pool). Not for the frame path: makes and maps memory, and waits for visitors that
+  /// attach.
+  Result<std::uint32_t> add_pool(const PoolOptions& options);
+
   /// Ends the stream: readers drain what was published, then see `ended`.
   void end() noexcept;
 
@@ -93,13 +99,16 @@ class Publisher {
   /// Detaches every subscription whose process has died or has finished; returns how many. Keeps the
   /// owner out only when there is one.
   std::size_t reap() noexcept;
+  /// All pools that there are.
   [[nodiscard]] Result<StreamDescriptors> share() const;
+  [[nodiscard]] Result<UniqueFd> share_pool(std::uint32_t index) const;
   /// Subscriptions that are attached and not evicted.
   [[nodiscard]] std::size_t reader_count() const noexcept {
     // relaxed: a count
     return state_->reader_count.load(std::memory_order_relaxed);
   }
 
+  /// Its pools change in add_pool.
   [[nodiscard]] const Geometry& geometry() const noexcept { return geometry_; }
   [[nodiscard]] const std::byte* control() const noexcept { return control_.data(); }
   [[nodiscard]] const PublisherCounters& counters() const noexcept { return *counters_; }
@@ -164,10 +173,11 @@ class Publisher {
   ~Publisher();  // admission.cpp
 
   Result<void> set_up(const StreamOptions& options);
+  void rank_pools() noexcept;
 
   // loan.cpp: finding a place in the ring and a slot
   Outcome reserve(Lane& lane) noexcept;
-  std::uint32_t find_slot(std::uint32_t pool, std::uint32_t lane, Outcome& why) noexcept;
+  std::uint32_t find_slot(std::uint32_t rank, std::uint32_t lane, Outcome& why) noexcept;
   std::uint32_t pop_or_commit(std::uint32_t pool, bool& out_of_memory) noexcept;
   Outcome make_room(Lane& lane) noexcept;
   Outcome wait_for(Lane& lane, std::uint64_t deadline_ns) noexcept;
@@ -215,6 +225,7 @@ class Publisher {
   void update_gauges() noexcept;
 
   Geometry geometry_;
+  std::array<std::uint32_t, kMaxPools> by_size_{};  // the pools' indices, smallest slots first
   Segment control_;
   Slots slots_;
   StateLine* state_ = nullptr;
@@ -233,7 +244,8 @@ class Publisher {
   std::uint32_t held_granted_ = 0;
   const Registration* waits_for_ = nullptr;  // the owner sleeps on its page
 
-  mutable std::mutex visitors_;  // taken before lock_; protects the two below
+  // Taken before lock_; protects the two below and, against add_pool, what tells of pools.
+  mutable std::mutex visitors_;
   std::vector<std::unique_ptr<Registration>> registrations_;  // attached or evicted
   std::uint32_t next_reader_id_ = 1;  // begins at random: wake pages pass between streams
 
@@ -245,6 +257,8 @@ class Publisher {
   std::uint64_t last_publish_ns_ = 0;
   std::uint64_t last_interval_ns_ = kNever;  // between the last two messages
   std::uint64_t full_timeout_ns_ = 0;
+  SegmentOptions pool_memory_;
+  std::uint64_t slots_by_default_ = 0;
   std::uint32_t max_loans_ = 0;
   std::uint32_t loans_ = 0;
   std::uint32_t max_held_ = 0;

@@ -51,12 +51,15 @@ Result<ReaderPtr> Reader::open(const StreamDescriptors& stream, const Subscripti
     return Error{Errc::refused, 0,
                  "stream '" + g.label + "' carries another payload type than was asked for"};
   }
-  if (stream.pools.size() != g.pool_count) {
+  // Others may have come since the stream was made, and may be added after this.
+  const std::uint32_t created = g.pool_count;
+  const bool valid = learn_pools(reader->control_.data(), reader->geometry_);
+  if (!valid || stream.pools.size() < created || stream.pools.size() > g.pool_count) {
     return Error{Errc::untrusted, 0,
                  "stream '" + g.label + "' says it has " + std::to_string(g.pool_count) +
                      " pools, " + std::to_string(stream.pools.size()) + " were handed over"};
   }
-  for (std::uint32_t i = 0; i < g.pool_count; ++i) {
+  for (std::uint32_t i = 0; i < stream.pools.size(); ++i) {
     auto pool = View::open(stream.pools[i].get(), "a pool of a stream", g.pools[i].pool_bytes);
     if (!pool) return std::move(pool).error();
     reader->pools_[i] = std::move(*pool);
@@ -163,9 +166,25 @@ bool Reader::ready() const noexcept {
     const Lane& lane = lanes_[i];
     const Entry& entry = lane.ring[lane.next & lane.mask];
     // sync wake (reader): after the sleep word was stored; pairs with the publisher's seq_cst pair
-    if ((entry.sequence.load(std::memory_order_seq_cst) & ~kRetired) >= lane.next) return true;
+    const std::uint64_t seen = entry.sequence.load(std::memory_order_seq_cst);
+    if ((seen & ~kRetired) < lane.next) continue;
+    if (seen != lane.waits_for_pool) [[likely]]
+      return true;
+    // Nothing to take until the pool comes; but who wants the newest does not wait for an older
+    // one.
+    if (options_.mode != DeliveryMode::latest) continue;
+    const Entry& newer = lane.ring[(lane.next + 1) & lane.mask];
+    // sync wake (reader): as above
+    const std::uint64_t after = newer.sequence.load(std::memory_order_seq_cst);
+    if ((after & ~kRetired) > lane.next) return true;
   }
   return false;
+}
+
+bool Reader::has_next(const Lane& lane) const noexcept {
+  const Entry& entry = lane.ring[lane.next & lane.mask];
+  // sync ended (reader): after the end was seen
+  return (entry.sequence.load(std::memory_order_seq_cst) & ~kRetired) >= lane.next;
 }
 
 Outcome Reader::over() const noexcept {
@@ -177,7 +196,11 @@ Outcome Reader::over() const noexcept {
       !publisher_dead_.load(std::memory_order_acquire)) {
     return Outcome::ok;
   }
-  return ready() ? Outcome::ok : Outcome::ended;
+  const auto first = lanes_.begin();
+  return std::any_of(first, first + geometry_.lane_count,
+                     [this](const Lane& lane) { return has_next(lane); })
+             ? Outcome::ok
+             : Outcome::ended;
 }
 
 bool Reader::publisher_died() noexcept {
@@ -284,6 +307,31 @@ Outcome Reader::sleep(std::uint32_t expected, std::uint64_t deadline_ns) noexcep
   const FutexResult result = futex_wait(wake_->line.wake, expected, until);
   if (result == FutexResult::timeout && publisher_died()) return over();
   return Outcome::ok;
+}
+
+Result<void> Reader::add_pool(std::uint32_t index, UniqueFd pool) {
+  const std::string what = "pool " + std::to_string(index) + " of stream '" + geometry_.label + "'";
+  if (!learn_pools(control_.data(), geometry_) || index >= geometry_.pool_count) {
+    return Error{Errc::untrusted, 0,
+                 what + " was not accepted: the stream describes " +
+                     std::to_string(geometry_.pool_count) + " valid pools"};
+  }
+  if (pools_[index].valid()) return {};
+  auto view = View::open(pool.get(), what.c_str(), geometry_.pools[index].pool_bytes);
+  if (!view) return std::move(view).error();
+  pools_[index] = std::move(*view);
+  pools_changed();
+  return {};
+}
+
+void Reader::forgo_pool(std::uint32_t index) noexcept {
+  if (index < kMaxPools) forgone_pools_ |= 1u << index;
+  pools_changed();
+}
+
+void Reader::pools_changed() noexcept {
+  missing_pool_.reset();  // whoever still waits for another one says so again
+  for (Lane& lane : lanes_) lane.waits_for_pool = 0;
 }
 
 std::uint64_t Reader::waiting() const noexcept {

@@ -10,13 +10,6 @@
 // was verified when the stream was opened.
 #pragma once
 
-#include <array>
-#include <atomic>
-#include <cstdint>
-#include <memory>
-#include <span>
-#include <vector>
-
 #include "shm/arena.hpp"
 #include "shm/clock.hpp"
 #include "shm/geometry.hpp"
@@ -26,6 +19,14 @@
 #include "sluice/options.hpp"
 #include "sluice/result.hpp"
 #include "sluice/sample.hpp"
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
 
 namespace sluice::shm {
 
@@ -67,7 +68,7 @@ class Reader {
 
   /// The message that a reference names, if it is still held by somebody or in the ring. An empty
   /// sample's outcome: expired, mismatch, quota, evicted, timeout (the publisher stands still in
-  /// the middle of deciding; try again).
+  /// the middle of deciding, or the message lies in missing_pool(); try again).
   Sample resolve(const Reference& reference) noexcept;
 
   /// Waits until take() has something to say: ok, or timeout at the absolute deadline, ended,
@@ -87,6 +88,16 @@ class Reader {
   [[nodiscard]] bool ready() const noexcept;
   /// Whether the subscription is over: evicted, or ended and drained. `ok` when not.
   [[nodiscard]] Outcome over() const noexcept;
+
+  /// The pool of a message or reference that was met and is not mapped yet. take() says `empty` for
+  /// that message's lane, and resolve() `timeout`, until add_pool() or forgo_pool().
+  [[nodiscard]] std::optional<std::uint32_t> missing_pool() const noexcept { return missing_pool_; }
+  /// Maps a pool that the publisher has added since the stream was opened, after verifying it; in
+  /// any order. Again the same pool: nothing happens.
+  Result<void> add_pool(std::uint32_t index, UniqueFd pool);
+  /// The pool will not come (whoever had it to hand over has died): its messages count as lost,
+  /// invalid.
+  void forgo_pool(std::uint32_t index) noexcept;
 
   // For WaitSet: announces a sleep; then ready() must be asked again before sleeping.
   std::uint32_t prepare_sleep(bool by_event) noexcept;
@@ -114,6 +125,7 @@ class Reader {
     std::uint64_t mask = 0;
     std::uint64_t next = 1;      // sequence to take next
     std::uint64_t cursor = 1;    // as in the page: all below are passed
+    std::uint64_t waits_for_pool = 0;  // `next`, if it lies in a pool that is not mapped yet
     std::vector<bool> acknowledged;  // reliable only: by place in the ring, ahead of the cursor
     [[nodiscard]] std::size_t place_of(std::uint64_t sequence) const noexcept {
       return static_cast<std::size_t>(sequence & mask);
@@ -140,6 +152,11 @@ class Reader {
   void settle(std::uint32_t index, std::uint64_t sequence) noexcept;
   void wake_publisher() noexcept;
   Outcome finish() noexcept;
+  enum class Place : std::uint8_t { here, elsewhere, nowhere };
+  Place find(std::uint32_t slot, std::uint64_t size) noexcept;
+  Place find_in_new_pools(std::uint32_t slot, std::uint64_t size) noexcept;
+  [[nodiscard]] bool has_next(const Lane& lane) const noexcept;
+  void pools_changed() noexcept;
   Sample make_sample(std::uint32_t slot, std::uint64_t size, std::uint64_t meta, bool resolved,
                      const MessageInfo& info) noexcept;
 
@@ -164,6 +181,8 @@ class Reader {
   SubscriptionOptions options_;
   View control_;
   std::array<View, kMaxPools> pools_;
+  std::optional<std::uint32_t> missing_pool_;
+  std::uint32_t forgone_pools_ = 0;  // bit i: pool i will not come
   const StateLine* state_ = nullptr;
   const HeadLine* heads_ = nullptr;
   const SlotRecord* records_ = nullptr;

@@ -52,9 +52,13 @@ Sample Reader::resolve(const Reference& reference) noexcept {
     return Sample{why};
   };
   if (reference.stream_id != geometry_.stream_id) return no(Outcome::mismatch);
-  if (reference.slot >= geometry_.slot_limit || reference.lane >= geometry_.lane_count ||
-      reference.sequence == 0 || reference.sequence >= std::uint64_t{1} << 60) {
+  if (reference.lane >= geometry_.lane_count || reference.sequence == 0 ||
+      reference.sequence >= std::uint64_t{1} << 60) {
     return no(Outcome::expired);
+  }
+  const Place found = find(reference.slot, 0);
+  if (found != Place::here) {
+    return no(found == Place::elsewhere ? Outcome::timeout : Outcome::expired);
   }
   if (held() >= options_.max_held) return no(Outcome::quota);
   const SlotRecord& record = records_[reference.slot];

@@ -7,21 +7,27 @@ namespace sluice::shm {
 
 Result<Slots> Slots::create(const Geometry& geometry, const SegmentOptions& options) {
   Slots slots;
-  slots.geometry_pools_ = geometry.pools;
-  slots.pool_count_ = geometry.pool_count;
-  const bool committed = options.commit || options.prefault;
   for (std::uint32_t i = 0; i < geometry.pool_count; ++i) {
-    auto segment = Segment::create("sluice-pool", geometry.pools[i].pool_bytes, options);
-    if (!segment) return std::move(segment).error();
-    slots.segments_[i] = std::move(*segment);
-    const PoolGeometry& pool = geometry.pools[i];
-    slots.free_[i].reserve(pool.slot_count);
-    if (committed) {
-      slots.committed_[i] = pool.slot_count;
-      for (std::uint32_t k = pool.slot_count; k-- > 0;) slots.push(i, pool.first_slot + k);
+    if (auto added = slots.add(geometry.pools[i], options); !added) {
+      return std::move(added).error();
     }
   }
   return slots;
+}
+
+Result<void> Slots::add(const PoolGeometry& pool, const SegmentOptions& options) {
+  auto segment = Segment::create("sluice-pool", pool.pool_bytes, options);
+  if (!segment) return std::move(segment).error();
+  const std::uint32_t i = pool_count_;
+  segments_[i] = std::move(*segment);
+  geometry_pools_[i] = pool;
+  free_[i].reserve(pool.slot_count);
+  if (options.commit || options.prefault) {
+    committed_[i] = pool.slot_count;
+    for (std::uint32_t k = pool.slot_count; k-- > 0;) push(i, pool.first_slot + k);
+  }
+  ++pool_count_;
+  return {};
 }
 
 bool Slots::commit_more(std::uint32_t pool, bool& out_of_memory) noexcept {

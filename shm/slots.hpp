@@ -21,6 +21,9 @@ class Slots {
   /// Creates the pools' memory.
   static Result<Slots> create(const Geometry& geometry, const SegmentOptions& options);
 
+  /// Creates the memory of a pool that comes later; its index is the number of those before it.
+  Result<void> add(const PoolGeometry& pool, const SegmentOptions& options);
+
   /// A free, committed slot of `pool`, or kNoSlot.
   std::uint32_t pop(std::uint32_t pool) noexcept {
     std::vector<std::uint32_t>& list = free_[pool];

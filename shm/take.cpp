@@ -126,8 +126,8 @@ Reader::Step Reader::take_from(std::uint32_t index, Sample& out) noexcept {
   const std::uint64_t meta = word(entry->meta);
   const auto slot = static_cast<std::uint32_t>(place);
   const std::uint64_t size = place >> 32;
-  const bool valid = slot < geometry_.slot_limit &&
-                     size <= geometry_.capacity(geometry_.pool_of(slot));
+  const Place found = find(slot, size);
+  const bool valid = found == Place::here;
   SLUICE_KILL_POINT("take.before_claim");
   if (valid) {
     // The payload is on its way while we claim it; a locked instruction would make its first read
@@ -150,7 +150,11 @@ Reader::Step Reader::take_from(std::uint32_t index, Sample& out) noexcept {
       claims_[slot / 64].taken.fetch_and(~bit_of(slot), std::memory_order_release);
     }
     if (!ours) return Step::gone;
-    pass(index, 1, valid ? LossCause::expired : LossCause::invalid);
+    if (found == Place::elsewhere && !expired) {
+      lane.waits_for_pool = seen;
+      return Step::nothing;
+    }
+    pass(index, 1, found == Place::nowhere ? LossCause::invalid : LossCause::expired);
     return Step::skipped;
   }
   SLUICE_KILL_POINT("take.verified");
@@ -164,6 +168,25 @@ Reader::Step Reader::take_from(std::uint32_t index, Sample& out) noexcept {
   info.ttl_ms = static_cast<std::uint32_t>(meta >> 32);
   out = make_sample(slot, size, meta, false, info);
   return Step::taken;
+}
+
+// Whether a slot can be read here. `elsewhere`: it lies in a pool that is not mapped yet.
+Reader::Place Reader::find(std::uint32_t slot, std::uint64_t size) noexcept {
+  if (slot >= geometry_.slots) [[unlikely]]
+    return find_in_new_pools(slot, size);
+  const std::uint32_t pool = geometry_.pool_of(slot);
+  if (size > geometry_.capacity(pool)) return Place::nowhere;
+  if (pools_[pool].valid()) [[likely]]
+    return Place::here;
+  if ((forgone_pools_ >> pool & 1) != 0) return Place::nowhere;
+  missing_pool_ = pool;
+  return Place::elsewhere;
+}
+
+Reader::Place Reader::find_in_new_pools(std::uint32_t slot, std::uint64_t size) noexcept {
+  const std::uint32_t known = geometry_.slots;
+  (void)learn_pools(control_.data(), geometry_);  // what is valid counts
+  return geometry_.slots > known ? find(slot, size) : Place::nowhere;
 }
 
 Sample Reader::make_sample(std::uint32_t slot, std::uint64_t size, std::uint64_t meta,

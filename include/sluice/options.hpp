@@ -67,6 +67,9 @@ struct StreamOptions {
   std::string label{};               ///< For people and tools; at most 63 bytes.
   std::vector<LaneOptions> lanes{{}};  ///< One to four; lanes[0] is Priority::critical's.
   std::vector<PoolOptions> pools{};  ///< One to eight, any order; loans take the smallest that fits.
+  /// Slots in all pools at most, those that Publisher::add_pool may add included; 0: no more than the
+  /// pools above have. Each costs 64 bytes of the stream's control segment, used or not.
+  std::uint32_t max_slots = 0;
   std::uint32_t max_loans = 2;       ///< Loans outstanding at the same time.
   std::uint32_t max_held = 16;       ///< Sum over all readers of samples held at the same time.
   std::uint32_t max_readers = 64;    ///< Subscriptions at the same time, at most kMaxReaders.

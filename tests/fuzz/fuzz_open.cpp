@@ -105,7 +105,7 @@ void check_geometry(const shm::Geometry& g, std::uint64_t size) {
     require(g.capacity(i) <= pool.slot_bytes, "a capacity is no larger than its slot");
     slots += pool.slot_count;
   }
-  require(slots == g.slot_limit, "each slot has a pool");
+  require(slots == g.slots && slots <= g.slot_limit, "each slot has a pool");
 }
 
 void read_it(Input& in, World& world, const shm::UniqueFd& control, const shm::Geometry& g) {

@@ -29,6 +29,7 @@ StreamOptions results_options() {
   options.max_loans = 3;
   options.max_held = 24;
   options.max_references = 2;
+  options.max_slots = 256;
   options.on_full = OnFull::evict;
   return options;
 }
@@ -59,6 +60,7 @@ class Victim {
       resolve();
       publish_results(round);
       publish_orders();
+      if (round < 60 && round % 10 == 9) must(results_->add_pool({shm::kLargeSlotBytes * 16, 4}));
       if (round % 5 == 4) rejoin(round / 5 % frames_.size());
       if (round % 8 == 7) ::usleep(static_cast<unsigned>(300 + random_() % 700));
       results_->reap();
