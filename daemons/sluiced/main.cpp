@@ -32,6 +32,7 @@ int run(int argc, char** argv) {
   std::string to_check, level;
   const std::vector<std::string> levels(broker::kLogLevels.begin(), broker::kLogLevels.end());
   CLI::App app{"sluiced: the broker by which the nodes of Sluice find each other."};
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.add_option("--config", options.config,
                  std::string("TOML file; default: ") + broker::kDefaultConfig + ", if it is there");
   app.add_option(
