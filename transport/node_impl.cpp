@@ -263,6 +263,7 @@ void NodeImpl::withdraw(std::uint64_t stream_id) {
   link_.request(std::move(message), {}, [](const Result<transport::Received>&) {});
 }
 
+// While the broker is away there is nobody to tell: a new one is told all pools.
 Result<void> NodeImpl::announce_pool(std::uint64_t stream_id, std::uint32_t pool,
                                      shm::UniqueFd fd) {
   std::unique_lock lock{mutex_};
@@ -270,9 +271,12 @@ Result<void> NodeImpl::announce_pool(std::uint64_t stream_id, std::uint32_t pool
   message.stream_id = stream_id;
   message.pool = pool;
   const auto registered = std::make_shared<Registered>();
+  const auto away = [&] { return link_.state() != transport::Link::State::up; };
+  if (away()) return {};
   link_.request(std::move(message), {transport::share(std::move(fd))},
                 noting(registered, [](const Error&) {}));
-  return await_registered(lock, registered);
+  await(lock, deadline(), [&] { return registered->has_value() || away(); });
+  return registered->value_or(Result<void>{});
 }
 
 void NodeImpl::admit(const protocol::AdmitT& admit, std::uint32_t request,

@@ -4,7 +4,6 @@
 #include "shm/clock.hpp"
 #include "shm/publisher.hpp"
 #include "transport/handshake.hpp"
-#include "transport/pending_shm.hpp"
 #include "transport/publisher_impl.hpp"
 #include "transport/stats.hpp"
 
@@ -46,10 +45,10 @@ const std::string& Publisher::topic() const noexcept {
 }
 
 Result<void> Publisher::add_pool(const PoolOptions& pool) {
-  auto index = pending::add_pool(*impl_->stream, pool);
+  auto index = impl_->stream->add_pool(pool);
   if (!index) return std::move(index).error();
   if (!impl_->node) return {};
-  auto fd = pending::share_pool(*impl_->stream, *index);
+  auto fd = impl_->stream->share_pool(*index);
   if (!fd) return std::move(fd).error();
   return impl_->node->announce_pool(stream_id(), *index, std::move(*fd));
 }

@@ -8,7 +8,6 @@
 #include "shm/futex.hpp"
 #include "shm/reader.hpp"
 #include "transport/handshake.hpp"
-#include "transport/pending_shm.hpp"
 #include "transport/stats.hpp"
 #include "transport/subscriber_impl.hpp"
 
@@ -62,15 +61,28 @@ bool Subscriber::Impl::take_in() noexcept {
   transport::Subscription::News news = subscription->collect();
   revoked = news.revoked;
   for (transport::Attachment& attachment : news.attachments) add(std::move(attachment));
-  for (transport::GrownPool& pool : news.pools) {
-    for (const transport::Attachment& stream : streams) {
-      if (stream.stream_id == pool.stream_id) {
-        (void)pending::add_pool(*stream.reader, pool.pool, std::move(pool.fd));
-        break;
-      }
+  for (transport::GrownPool& pool : news.pools) early.push_back(std::move(pool));
+  std::erase_if(early, [this](transport::GrownPool& pool) { return grow(pool); });
+  for (const std::uint64_t gone : news.gone) {
+    for (transport::Attachment& stream : streams) {
+      stream.publisher_gone = stream.publisher_gone || stream.stream_id == gone;
     }
+    std::erase_if(early,
+                  [gone](const transport::GrownPool& pool) { return pool.stream_id == gone; });
   }
   return true;
+}
+
+// False when the stream that the pool belongs to is still being attached.
+bool Subscriber::Impl::grow(transport::GrownPool& pool) noexcept {
+  for (const transport::Attachment& stream : streams) {
+    if (stream.stream_id != pool.stream_id) continue;
+    if (!stream.reader->add_pool(pool.pool, std::move(pool.fd))) {
+      stream.reader->forgo_pool(pool.pool);
+    }
+    return true;
+  }
+  return false;
 }
 
 // The stream has nothing more to give. Its memory is unmapped by the node's thread.
@@ -99,6 +111,11 @@ Sample Subscriber::Impl::take() noexcept {
       return sample;
     }
     if (!subscription) return sample;
+    if (streams[turn].publisher_gone && streams[turn].reader->missing_pool()) [[unlikely]] {
+      streams[turn].reader->forgo_pool(*streams[turn].reader->missing_pool());
+      ++left;
+      continue;
+    }
     switch (sample.outcome()) {
       case Outcome::evicted:
         why = Outcome::evicted;

@@ -45,6 +45,7 @@ struct Subscriber::Impl {
   Sample take() noexcept;
   Outcome wait(std::uint64_t deadline_ns) noexcept;
   bool take_in() noexcept;
+  bool grow(transport::GrownPool& pool) noexcept;
   void drop(std::size_t index) noexcept;
   [[nodiscard]] const transport::Attachment* origin(const Sample& sample,
                                                     const shm::Reader* reader) const noexcept;
@@ -55,6 +56,7 @@ struct Subscriber::Impl {
   std::size_t turn = 0;     // whose turn it is
   SubscriptionStats ended;  // of streams that are no more
   bool revoked = false;
+  std::vector<transport::GrownPool> early;  // pools of streams that have not come in yet
   std::shared_ptr<transport::Subscription> subscription;
   std::shared_ptr<NodeImpl> node;
 };

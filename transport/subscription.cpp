@@ -108,24 +108,36 @@ Result<void> Subscription::start(std::uint64_t stream_id, const protocol::Admitt
   return {};
 }
 
-void Subscription::give_up(std::uint64_t stream_id) { pending_.erase(stream_id); }
-void Subscription::give_up_all() { pending_.clear(); }
+void Subscription::give_up(std::uint64_t stream_id) {
+  if (pending_.erase(stream_id) == 0) return;
+  const std::lock_guard lock{mutex_};
+  inbox_.gone.push_back(stream_id);
+  notify();
+}
+
+void Subscription::give_up_all() {
+  while (!pending_.empty()) give_up(pending_.begin()->first);
+}
 
 void Subscription::stream_gone(std::uint64_t stream_id) {
-  if (const auto at = held_.find(stream_id); at != held_.end()) {
-    at->second.reader->mark_publisher_dead();
-    interrupt_();
-  }
+  if (const auto at = held_.find(stream_id); at != held_.end()) lose(stream_id, at->second);
 }
 
 void Subscription::node_gone(std::uint64_t node_id) {
-  for (auto& [stream_id, held] : held_) {
-    if (held.node_id == node_id) held.reader->mark_publisher_dead();
+  for (const auto& [stream_id, held] : held_) {
+    if (held.node_id == node_id) lose(stream_id, held);
   }
-  interrupt_();
+}
+
+void Subscription::lose(std::uint64_t stream_id, const Held& held) {
+  held.reader->mark_publisher_dead();
+  const std::lock_guard lock{mutex_};
+  inbox_.gone.push_back(stream_id);
+  notify();
 }
 
 void Subscription::grown(GrownPool pool) {
+  if (!pending_.contains(pool.stream_id) && !held_.contains(pool.stream_id)) return;
   const std::lock_guard lock{mutex_};
   inbox_.pools.push_back(std::move(pool));
   notify();

@@ -31,6 +31,7 @@ struct Attachment {
   std::string topic;
   std::string node;
   shm::ReaderPtr reader;
+  bool publisher_gone = false;  // no pool will come any more
 };
 
 /// A pool that a stream has grown by.
@@ -58,6 +59,7 @@ class Subscription {
   struct News {
     std::vector<Attachment> attachments;
     std::vector<GrownPool> pools;
+    std::vector<std::uint64_t> gone;  // streams whose publisher is no more
     bool revoked = false;
   };
   News collect();
@@ -81,7 +83,7 @@ class Subscription {
 
   /// The publisher of this stream has died or ended it; what it has published can still be taken.
   void stream_gone(std::uint64_t stream_id);
-  /// All streams of that process.
+  /// All streams of that process have lost it.
   void node_gone(std::uint64_t node_id);
   void grown(GrownPool pool);
   void revoke();
@@ -114,6 +116,7 @@ class Subscription {
     bool blind = false;
   };
   void notify();
+  void lose(std::uint64_t stream_id, const Held& held);
 
   std::uint64_t id_;
   std::string filter_;

@@ -99,6 +99,10 @@ void Registry::meet(Subscription& subscription, const Stream& stream) {
     show_unfit(stream, subscription, *sentence);
   } else if (held) {
     attach(stream, subscription, std::move(held.mapped()), true);
+    // The stream may have grown while there was no broker; what is known already is no news.
+    for (std::uint32_t pool = 1; pool + std::size_t{1} < stream.descriptors.size(); ++pool) {
+      audience_.pool_added(subscription.node, stream, pool);
+    }
   } else {
     audience_.found(subscription, stream);
   }

@@ -1,16 +1,17 @@
 // Nodes and a real broker: processes find each other, and survive each other and the broker.
 #include "sluice/node.hpp"
 
+#include "sluice/typed.hpp"
+#include "tests/support/broker_process.hpp"
+
 #include <gtest/gtest.h>
+
 #include <poll.h>
 #include <sys/wait.h>
 
 #include <cstring>
 #include <string>
 #include <thread>
-
-#include "sluice/typed.hpp"
-#include "tests/support/broker_process.hpp"
 
 namespace sluice::test {
 namespace {
@@ -340,6 +341,112 @@ TEST_F(NodeTest, WorksWithoutAThreadOfItsOwn) {
   }
   ASSERT_TRUE(publish(publisher, 9));
   EXPECT_EQ(take(subscriber), 9u);
+}
+
+// camera -> detector -> here: what the detector attached is seen in place two processes further.
+TEST_F(NodeTest, ReferencesResolveInAThirdProcess) {
+  constexpr std::uint64_t kFrameBytes = 100'000;
+  const pid_t camera = ::fork();
+  if (camera == 0) {
+    Node a = node("camera");
+    StreamOptions o;
+    o.pools = {{kFrameBytes}};
+    Publisher publisher = advertise(a, "frames", o);
+    if (!attached(publisher, 2)) ::_exit(1);  // the detector, and who resolves
+    for (std::uint64_t i = 1; i <= 20; ++i) {
+      Loan loan = publisher.loan(kFrameBytes);
+      if (!loan) ::_exit(2);
+      std::memset(loan.data(), static_cast<int>(i), kFrameBytes);
+      publisher.publish(std::move(loan));
+      std::this_thread::sleep_for(2ms);
+    }
+    ::pause();
+  }
+  const pid_t detector = ::fork();
+  if (detector == 0) {
+    Node b = node("detector");
+    StreamOptions o = numbers();
+    o.max_references = 1;
+    Publisher results = advertise(b, "objects", o);
+    if (!attached(results)) ::_exit(1);
+    Subscriber frames = subscribe(b, "frames");
+    for (;;) {
+      if (frames.wait_for(10s) != Outcome::ok) ::_exit(3);
+      Sample frame = frames.take();
+      if (!frame) continue;
+      Loan loan = results.loan(8);
+      if (!loan) ::_exit(4);
+      loan.headers.correlation = {7, frame.info().sequence};
+      std::memcpy(loan.data(), frame.data(), 8);
+      loan.attach(std::move(frame));
+      results.publish(std::move(loan));
+    }
+  }
+  Node c = node("recognizer");
+  Subscriber frames = subscribe(c, "frames", {.mode = DeliveryMode::latest});  // only to resolve
+  Subscriber objects = subscribe(c, "objects");
+  for (std::uint64_t i = 1; i <= 20; ++i) {
+    ASSERT_EQ(objects.wait_for(10s), Outcome::ok);
+    const Sample result = objects.take();
+    if (!result) {
+      --i;
+      continue;
+    }
+    EXPECT_EQ(result.info().correlation.low, i);
+    ASSERT_EQ(result.reference_count(), 1u);
+    const Sample frame = frames.resolve(result.reference_at(0));
+    ASSERT_TRUE(frame) << to_string(frame.outcome());
+    EXPECT_EQ(frame.size(), kFrameBytes);
+    EXPECT_EQ(frame.data()[kFrameBytes - 1], static_cast<std::byte>(i));
+  }
+  // The detector dies, and with it what it held; the camera's stream goes on.
+  for (const pid_t child : {detector, camera}) {
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+  }
+}
+
+TEST_F(NodeTest, StreamsGrowWhileTheyAreRead) {
+  Node a = node("a");
+  Node b = node("b");
+  StreamOptions o = numbers();
+  o.max_slots = 1'000;
+  Publisher publisher = advertise(a, "x", o);
+  Subscriber subscriber = subscribe(b, "x");
+  ASSERT_TRUE(attached(publisher));
+  ASSERT_TRUE(publish(publisher, 1));
+  EXPECT_EQ(take(subscriber), 1u);
+  EXPECT_EQ(publisher.loan(10'000).outcome(), Outcome::too_large);
+  for (const std::uint64_t bytes : {10'000u, 1'000'000u}) {
+    auto grown = publisher.add_pool({.slot_bytes = bytes, .slot_count = 8});
+    ASSERT_TRUE(grown) << grown.error().message;
+    for (std::uint64_t i = 2; i <= 20; ++i) {
+      Loan loan = publisher.loan(bytes);
+      ASSERT_TRUE(loan) << to_string(loan.outcome());
+      std::memcpy(loan.data(), &i, sizeof i);
+      ASSERT_EQ(publisher.publish(std::move(loan)), Outcome::ok);
+      ASSERT_EQ(take(subscriber), i);
+    }
+  }
+  // Without a broker the readers learn of it from the next one.
+  broker_.kill(SIGKILL);
+  ASSERT_TRUE(eventually([&] { return !a.connected() && !b.connected(); }));
+  ASSERT_TRUE(publisher.add_pool({.slot_bytes = 2'000'000, .slot_count = 8}));
+  ASSERT_EQ(publisher.publish(publisher.loan(2'000'000)), Outcome::ok);
+  EXPECT_FALSE(subscriber.take());
+  EXPECT_EQ(subscriber.wait_for(20ms), Outcome::timeout);
+  broker_.start();
+  const Deadline until = std::chrono::steady_clock::now() + 5s;
+  Sample sample;
+  while (!sample && subscriber.wait(until) == Outcome::ok) sample = subscriber.take();
+  EXPECT_EQ(sample.size(), 2'000'000u);
+  sample.release();
+  // Who comes later gets all pools at once.
+  Subscriber late = subscribe(b, "x");
+  ASSERT_TRUE(attached(publisher, 2));
+  ASSERT_EQ(publisher.publish(publisher.loan(900'000)), Outcome::ok);
+  ASSERT_EQ(late.wait_for(5s), Outcome::ok);
+  EXPECT_EQ(late.take().size(), 900'000u);
 }
 
 TEST_F(NodeTest, RefusesInvalidNames) {
