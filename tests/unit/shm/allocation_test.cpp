@@ -1,56 +1,19 @@
 // After set-up nothing on the frame path allocates, takes a mutex, or makes a system call. A
 // program of its own, since it counts every allocation and every mutex of the process.
+#include "tests/support/counting.hpp"
 #include "tests/support/local_link.hpp"
 #include "tests/support/traffic.hpp"
 
 #include <gtest/gtest.h>
 
-#include <dlfcn.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <pthread.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include <atomic>
 #include <cstddef>
-#include <cstdlib>
 #include <mutex>
-#include <new>
-
-namespace {
-
-std::atomic<std::uint64_t> allocations{0};
-std::atomic<std::uint64_t> mutexes{0};
-
-void* counted(std::size_t bytes) {
-  ++allocations;
-  void* memory = std::malloc(bytes != 0 ? bytes : 1);
-  if (memory == nullptr) throw std::bad_alloc{};
-  return memory;
-}
-
-}  // namespace
-
-void* operator new(std::size_t bytes) { return counted(bytes); }
-void* operator new[](std::size_t bytes) { return counted(bytes); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kSanitized = true;  // which makes system calls and has pthread_mutex_lock for itself
-#else
-constexpr bool kSanitized = false;
-extern "C" int pthread_mutex_lock(pthread_mutex_t* mutex) noexcept {
-  using Lock = int (*)(pthread_mutex_t*);
-  static const Lock real = reinterpret_cast<Lock>(::dlsym(RTLD_NEXT, "pthread_mutex_lock"));
-  ++mutexes;
-  return real(mutex);
-}
-#endif
 
 namespace sluice::shm {
 namespace {
