@@ -99,10 +99,13 @@ Result<void> EventLoop::run_once(int timeout_ms) {
   const int n = ::epoll_wait(epoll_.get(), events.data(), kBatch, wait_ms(timeout_ms));
   if (n < 0 && errno != EINTR) return shm::system_error("epoll_wait");
   for (int i = 0; i < n; ++i) {
-    const auto it = watched_.find(events[static_cast<std::size_t>(i)].data.u64);
+    // Copies: the structure is packed, and a reference into it may be misaligned.
+    const Token token = events[static_cast<std::size_t>(i)].data.u64;
+    const std::uint32_t ready = events[static_cast<std::size_t>(i)].events;
+    const auto it = watched_.find(token);
     if (it == watched_.end()) continue;
     const std::shared_ptr<Watched> watched = it->second;
-    watched->on_ready(events[static_cast<std::size_t>(i)].events);
+    watched->on_ready(ready);
     run_posted();
   }
   // After the descriptors: who is found silent has had its chance to be heard.
