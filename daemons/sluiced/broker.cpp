@@ -10,6 +10,7 @@
 
 #include <sys/random.h>
 
+#include <bit>
 #include <utility>
 
 namespace sluice::broker {
@@ -24,6 +25,10 @@ Id random_id() {
   }
   return id;
 }
+
+// Refusals of one session that are logged each; then every time that their number has doubled, so
+// that nobody fills the log.
+constexpr std::uint64_t kLogged = 16;
 
 std::string describe(const Session& session) {
   return "node '" + session.node_name() + "' (pid " + std::to_string(session.who().pid) + ", uid " +
@@ -147,8 +152,9 @@ Result<void> Broker::handle(Session& session, transport::Received& received) {
   const Error& error = result.error();
   if (error.code == Errc::system) {
     log_error(describe(session) + ": " + error.message);
-  } else {
-    audit("refused", describe(session) + ": " + error.message);
+  } else if (const auto n = session.count_refusal(); n <= kLogged || std::has_single_bit(n)) {
+    audit("refused", describe(session) + ": " + error.message +
+                         (n > kLogged ? " (refusal " + std::to_string(n) + ")" : ""));
   }
   session.refuse(received.message.request, error);
   if (error.code == Errc::untrusted) return result;

@@ -77,6 +77,8 @@ class Session {
   [[nodiscard]] std::uint64_t last_heard_ns() const noexcept { return last_heard_ns_; }
   /// What this connection has used of its share; the user's is the ledger's matter.
   [[nodiscard]] TokenBucket& bucket() noexcept { return bucket_; }
+  /// Counts what it was refused.
+  std::uint64_t count_refusal() noexcept { return ++refusals_; }
   [[nodiscard]] bool over() const noexcept { return state_ == State::over; }
   /// Whether its process is known to have ended.
   [[nodiscard]] bool has_died() const noexcept {
@@ -106,6 +108,7 @@ class Session {
   std::string reason_;
   std::uint64_t last_heard_ns_;
   TokenBucket bucket_;
+  std::uint64_t refusals_ = 0;
   bool paused_ = false;
   std::uint32_t interest_ = 0;
   std::map<std::pair<dev_t, ino_t>, std::weak_ptr<const shm::UniqueFd>> arenas_;
