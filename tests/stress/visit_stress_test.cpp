@@ -169,6 +169,7 @@ TEST_P(Visits, DisturbNeitherTheOwnerNorOtherReaders) {
   options.lanes = {{8, 2}};
   options.pools = {{GetParam(), 0}};
   options.max_held = 32;
+  options.max_slots = 100;
   options.full_timeout_ns = 10'000'000'000;
   House house{options};
   std::jthread host{[&] { house.look_after_guests(); }};
@@ -180,6 +181,10 @@ TEST_P(Visits, DisturbNeitherTheOwnerNorOtherReaders) {
       const Outcome outcome = publish_number(house.publisher(), published + 1);
       ASSERT_EQ(outcome, Outcome::ok) << to_string(outcome);
       ++published;
+    }
+    // Visitors share the pools meanwhile.
+    if (published % 2048 == 0 && house.publisher().geometry().pool_count < kMaxPools) {
+      ASSERT_TRUE(house.publisher().add_pool({2 * GetParam(), 1}));
     }
   }
   house.close();
