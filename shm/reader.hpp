@@ -153,8 +153,15 @@ class Reader {
   void wake_publisher() noexcept;
   Outcome finish() noexcept;
   enum class Place : std::uint8_t { here, elsewhere, nowhere };
-  Place find(std::uint32_t slot, std::uint64_t size) noexcept;
-  Place find_in_new_pools(std::uint32_t slot, std::uint64_t size) noexcept;
+  // Whether a slot can be read. `elsewhere`: it lies in a pool that is not mapped yet.
+  Place find(std::uint32_t slot, std::uint64_t size) noexcept {
+    if (slot < geometry_.slots) [[likely]] {
+      const std::uint32_t pool = geometry_.pool_of(slot);
+      if (size <= geometry_.capacity(pool) && pools_[pool].valid()) [[likely]] return Place::here;
+    }
+    return look_for(slot, size);
+  }
+  Place look_for(std::uint32_t slot, std::uint64_t size) noexcept;
   [[nodiscard]] bool has_next(const Lane& lane) const noexcept;
   void pools_changed() noexcept;
   Sample make_sample(std::uint32_t slot, std::uint64_t size, std::uint64_t meta, bool resolved,

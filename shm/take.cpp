@@ -170,23 +170,14 @@ Reader::Step Reader::take_from(std::uint32_t index, Sample& out) noexcept {
   return Step::taken;
 }
 
-// Whether a slot can be read here. `elsewhere`: it lies in a pool that is not mapped yet.
-Reader::Place Reader::find(std::uint32_t slot, std::uint64_t size) noexcept {
-  if (slot >= geometry_.slots) [[unlikely]]
-    return find_in_new_pools(slot, size);
+// A slot that is not simply here: its pool may be new, or not have come yet.
+Reader::Place Reader::look_for(std::uint32_t slot, std::uint64_t size) noexcept {
+  if (slot >= geometry_.slots) (void)learn_pools(control_.data(), geometry_);  // what is valid counts
+  if (slot >= geometry_.slots) return Place::nowhere;
   const std::uint32_t pool = geometry_.pool_of(slot);
-  if (size > geometry_.capacity(pool)) return Place::nowhere;
-  if (pools_[pool].valid()) [[likely]]
-    return Place::here;
-  if ((forgone_pools_ >> pool & 1) != 0) return Place::nowhere;
+  if (size > geometry_.capacity(pool) || (forgone_pools_ >> pool & 1) != 0) return Place::nowhere;
   missing_pool_ = pool;
   return Place::elsewhere;
-}
-
-Reader::Place Reader::find_in_new_pools(std::uint32_t slot, std::uint64_t size) noexcept {
-  const std::uint32_t known = geometry_.slots;
-  (void)learn_pools(control_.data(), geometry_);  // what is valid counts
-  return geometry_.slots > known ? find(slot, size) : Place::nowhere;
 }
 
 Sample Reader::make_sample(std::uint32_t slot, std::uint64_t size, std::uint64_t meta,
