@@ -85,7 +85,7 @@ Result<void> Broker::admitted(Session& session, protocol::AdmittedT& body, std::
   audit("attached", "node '" + subscriber->node_name() + "' to '" +
                         registry_.stream(question->stream)->topic + "' of node '" +
                         session.node_name() + "'");
-  subscriber->answer(question->request, std::move(body), handed);
+  subscriber->answer(question->request, body, handed);
   return {};
 }
 

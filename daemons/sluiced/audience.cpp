@@ -47,7 +47,7 @@ void Broker::leave(const Stream& stream, Id subscription) {
     protocol::LeaveT leave;
     leave.stream_id = stream.id;
     leave.subscription_id = subscription;
-    session->tell(std::move(leave));
+    session->tell(leave);
   }
 }
 
@@ -56,7 +56,7 @@ void Broker::gone(Id node, Id stream, protocol::Cause cause) {
     protocol::GoneT gone;
     gone.stream_id = stream;
     gone.cause = cause;
-    session->tell(std::move(gone));
+    session->tell(gone);
   }
 }
 
@@ -65,7 +65,7 @@ void Broker::pool_added(Id node, const Stream& stream, std::uint32_t pool) {
     protocol::PoolAddedT added;
     added.stream_id = stream.id;
     added.pool = pool;
-    session->tell(std::move(added), {&stream.descriptors.back(), 1});
+    session->tell(added, {&stream.descriptors.back(), 1});
   }
 }
 

@@ -65,9 +65,8 @@ EventT unfit_event(const Stream& stream, const Subscription& subscription, const
   return event;
 }
 
-const SharedFd& control_of(const Stream& stream) {
-  static const SharedFd kNone;
-  return stream.descriptors.empty() ? kNone : stream.descriptors.front();
+SharedFd control_of(const Stream& stream) {
+  return stream.descriptors.empty() ? nullptr : stream.descriptors.front();
 }
 
 }  // namespace
