@@ -15,7 +15,7 @@ packages_for() {
     test) echo "$(packages_for core) libgtest-dev pkg-config python3 procps" ;;
     model) echo spin gcc libc6-dev ;;
     fuzz) echo "$(packages_for test) clang-14 libclang-rt-14-dev" ;;
-    bench) echo "$(packages_for core) libbenchmark-dev iceoryx libiceoryx-posh-dev libiceoryx-hoofs-dev libacl1-dev libzmq3-dev pkg-config" ;;
+    bench) echo "$(packages_for core) libbenchmark-dev iceoryx libiceoryx-posh-dev libiceoryx-hoofs-dev libacl1-dev libzmq3-dev libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-plugins-base gstreamer1.0-plugins-bad pkg-config" ;;
     tidy) echo "$(packages_for core) clang-tidy-14 clang-format-14" ;;
     cross) echo g++-aarch64-linux-gnu g++-arm-linux-gnueabihf qemu-user-static mmdebstrap cmake ninja-build ;;
     *) return 1 ;;

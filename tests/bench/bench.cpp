@@ -11,6 +11,7 @@
 
 #include <fnmatch.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
@@ -32,12 +33,26 @@ struct Options {
   unsigned rounds = 0;         // 0: 5, or 3 when quick
   double seconds = 0;          // 0: 1, or 0.2 when quick
   double fan_out_seconds = 0;  // 0: 10, or 2 when quick
+  double camera_seconds = 0;   // 0: 30, or 3 when quick
 };
 
 void fill_in_defaults(Options& options) {
   if (options.rounds == 0) options.rounds = options.quick ? 3 : 5;
   if (options.seconds <= 0) options.seconds = options.quick ? 0.2 : 1;
   if (options.fan_out_seconds <= 0) options.fan_out_seconds = options.quick ? 2 : 10;
+  if (options.camera_seconds <= 0) options.camera_seconds = options.quick ? 3 : 30;
+}
+
+double seconds_of(const Workload& workload, const Options& options) {
+  if (workload.kind == Kind::kFanOut) return options.fan_out_seconds;
+  if (workload.kind == Kind::kCamera) return options.camera_seconds;
+  return options.seconds;
+}
+
+/// Long ones are measured less often.
+unsigned rounds_of(const Workload& workload, const Options& options) {
+  const bool is_long = workload.kind == Kind::kCamera || workload.kind == Kind::kBroker;
+  return is_long ? std::min(options.rounds, 3U) : options.rounds;
 }
 
 /// A part of "workload/peer", or a shell pattern for the whole of it.
@@ -60,9 +75,8 @@ std::vector<Series> chosen(const Options& options) {
 
 void measure(std::vector<Series>& all, const Options& options, Runner& runner) {
   for (const Workload& workload : workloads()) {
-    const double seconds =
-        workload.kind == Kind::kFanOut ? options.fan_out_seconds : options.seconds;
-    for (unsigned round = 0; round < options.rounds; ++round) {
+    const double seconds = seconds_of(workload, options);
+    for (unsigned round = 0; round < rounds_of(workload, options); ++round) {
       bool any = false;
       for (Series& series : all) {
         if (series.workload != &workload) continue;
@@ -94,11 +108,15 @@ void print_machine(const json& machine, const Options& options) {
             << machine["distribution"].get<std::string>() << "; "
             << machine["compiler"].get<std::string>() << "; iceoryx "
             << machine["versions"]["iceoryx"].get<std::string>() << ", libzmq "
-            << machine["versions"]["libzmq5"].get<std::string>() << "; "
+            << machine["versions"]["libzmq5"].get<std::string>() << ", GStreamer "
+            << machine["versions"]["libgstreamer1.0-0"].get<std::string>() << "; "
             << machine["date"].get<std::string>() << "\nload average at the start "
             << machine["load_at_start"][0] << "; " << options.rounds << " interleaved rounds of "
-            << options.seconds << " s (fan-out " << options.fan_out_seconds
-            << " s); median over rounds, ratio to " << kReferencePeer << "\n";
+            << options.seconds << " s (fan-out " << options.fan_out_seconds << " s, camera "
+            << options.camera_seconds
+            << " s; camera and broker at most three rounds); median over rounds, ratio to iceoryx, "
+               "or to GStreamer where "
+               "that is better\n";
 }
 
 int run(const Options& options) {
@@ -134,7 +152,8 @@ int run(const Options& options) {
                       {"rounds", options.rounds},
                       {"seconds", options.seconds},
                       {"fan_out_seconds", options.fan_out_seconds},
-                      {"reference", kReferencePeer},
+                      {"camera_seconds", options.camera_seconds},
+                      {"reference", kReferencePeers},
                       {"failures", complaints},
                       {"workloads", summary(all)}};
     std::cout << object.dump(-1, ' ', false, json::error_handler_t::replace) << std::endl;
@@ -155,6 +174,7 @@ int main(int argc, char** argv) {
   app.add_option("--rounds", options.rounds, "how often each is measured");
   app.add_option("--seconds", options.seconds, "of one measurement");
   app.add_option("--fan-out-seconds", options.fan_out_seconds, "of one measurement of fanout4");
+  app.add_option("--camera-seconds", options.camera_seconds, "of one measurement of camera3");
   app.add_option("--revision", options.revision, "what is measured, for the JSON");
   CLI11_PARSE(app, argc, argv);
   try {

@@ -2,11 +2,11 @@
 // harness kills the cell's process group in the end: nothing survives a measurement.
 #include "tests/bench/cell.hpp"
 
+#include "tests/bench/cell_program.hpp"
 #include "tests/bench/clock.hpp"
 #include "tests/bench/memory.hpp"
 #include "tests/bench/process.hpp"
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include <signal.h>
@@ -14,10 +14,8 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <cstdlib>
 #include <exception>
-#include <filesystem>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -30,35 +28,6 @@ using nlohmann::json;
 
 constexpr std::uint64_t kSetupLimitNs = 20'000'000'000;
 constexpr std::uint64_t kExitLimitNs = 5'000'000'000;
-
-struct Options {
-  std::string peer;
-  std::string workload;
-  double seconds = 1;
-  int result_fd = STDOUT_FILENO;
-};
-
-/// A directory for sockets and configuration, removed by the process that made it.
-class Directory {
- public:
-  Directory() {
-    std::string path = "/tmp/sluice-bench-XXXXXX";
-    if (mkdtemp(path.data()) == nullptr) {
-      throw std::system_error(errno, std::generic_category(), "a directory in /tmp");
-    }
-    path_ = path;
-  }
-  Directory(const Directory&) = delete;
-  Directory& operator=(const Directory&) = delete;
-  ~Directory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 std::vector<Channel> channels_of(const Workload& workload) {
   Channel channel{.index = 0,
@@ -191,7 +160,10 @@ json results_of(const Workload& workload, const Control& control) {
       result["per_second"] = static_cast<double>(reader.messages) / seconds;
       break;
     }
-    case Kind::kFanOut: {
+    case Kind::kBroker:
+      throw std::runtime_error("carried by no peer");
+    case Kind::kFanOut:
+    case Kind::kCamera: {
       const auto merged = std::make_unique<Histogram>();
       std::uint64_t taken = 0;
       std::uint64_t lost = 0;
@@ -251,56 +223,21 @@ json measure(const CellContext& cell, const CellPeer& peer, double seconds) {
   return result;
 }
 
-json run(const Options& options, const PeerTable& peers) {
-  json result{{"ok", false}};
-  const auto found = std::ranges::find(peers, options.peer, &PeerTable::value_type::first);
-  const Workload* const workload = find_workload(options.workload);
-  if (found == peers.end() || workload == nullptr) {
-    result["error"] = "no such peer or workload";
-    return result;
-  }
-  const std::optional<std::string> shared_because = isolate_mounts();
-  result["isolated"] = !shared_because;
-  if (shared_because) result["not_isolated_because"] = *shared_because;
-  try {
-    const Directory directory;
-    const CellContext cell{.workload = *workload,
-                           .peer = options.peer,
-                           .directory = directory.path(),
-                           .channels = channels_of(*workload)};
-    const CellPeer peer = found->second(cell);
-    result.update(measure(cell, peer, options.seconds));
-    result["ok"] = true;
-  } catch (const std::exception& error) {
-    result["error"] = error.what();
-  }
-  return result;
-}
-
 }  // namespace
 
 int cell_main(int argc, char** argv, const PeerTable& peers) {
-  Options options;
-  CLI::App app("One measurement; started by sluice_bench.");
-  app.add_option("--peer", options.peer)->required();
-  app.add_option("--workload", options.workload)->required();
-  app.add_option("--seconds", options.seconds);
-  app.add_option("--result-fd", options.result_fd);
-  CLI11_PARSE(app, argc, argv);
-
-  // A child's end interrupts the futex that the cell sleeps in.
-  struct sigaction on_child {};
-  on_child.sa_handler = [](int) {};
-  sigaction(SIGCHLD, &on_child, nullptr);
-
-  const json result = run(options, peers);
-  const std::string line = result.dump() + "\n";
-  for (std::size_t sent = 0; sent < line.size();) {
-    const ssize_t n = write(options.result_fd, line.data() + sent, line.size() - sent);
-    if (n < 0 && errno != EINTR) return 2;
-    if (n > 0) sent += static_cast<std::size_t>(n);
-  }
-  return result["ok"].get<bool>() ? 0 : 1;
+  return cell_program(
+      argc, argv,
+      [&](const CellOptions& options, const Workload& workload, const std::string& directory) {
+        const auto found = std::ranges::find(peers, options.peer, &PeerTable::value_type::first);
+        if (found == peers.end()) throw std::runtime_error("no such peer");
+        const CellContext cell{.workload = workload,
+                               .peer = options.peer,
+                               .directory = directory,
+                               .channels = channels_of(workload)};
+        const CellPeer peer = found->second(cell);
+        return measure(cell, peer, options.seconds);
+      });
 }
 
 }  // namespace sluice::bench

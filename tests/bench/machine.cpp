@@ -65,7 +65,8 @@ json describe_machine() {
   utsname kernel{};
   uname(&kernel);
   json versions;
-  for (const char* package : {"iceoryx", "libzmq5", "libc6", "libbenchmark-dev"}) {
+  for (const char* package :
+       {"iceoryx", "libzmq5", "libgstreamer1.0-0", "libc6", "libbenchmark-dev"}) {
     versions[package] = package_version(package);
   }
   std::array<double, 3> load{};

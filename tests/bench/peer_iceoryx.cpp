@@ -8,8 +8,9 @@
 //   while the queue is full.
 // - RouDi runs for this measurement only, with pools for the sizes of the workloads and its
 // defaults
-//   otherwise (monitoring is on). Eight frames are the fewest that cannot run out: a chunk on loan,
-//   one that the publisher keeps for its next loan, one held by each reader, those that wait.
+//   otherwise (monitoring is on). Frames are the fewest that cannot run out: a chunk on
+//   loan, one that the publisher keeps for its next loan, one held by each reader, those that wait;
+//   but eight at least.
 #include "iceoryx_posh/popo/untyped_publisher.hpp"
 #include "iceoryx_posh/popo/untyped_subscriber.hpp"
 #include "iceoryx_posh/popo/wait_set.hpp"
@@ -23,6 +24,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <fstream>
@@ -38,9 +40,9 @@ constexpr std::uint64_t kReadyLimitNs = 15'000'000'000;
 
 class Roudi {
  public:
-  explicit Roudi(const std::string& directory) {
-    const std::string config = directory + "/roudi.toml";
-    write_config(config);
+  explicit Roudi(const CellContext& cell) {
+    const std::string config = cell.directory + "/roudi.toml";
+    write_config(config, frames_for(cell.workload));
     std::array<int, 2> log{};
     if (pipe2(log.data(), O_CLOEXEC) != 0) {
       throw std::system_error(errno, std::generic_category(), "pipe");
@@ -71,11 +73,16 @@ class Roudi {
   pid_t pid() const { return pid_; }
 
  private:
-  static void write_config(const std::string& path) {
+  static unsigned frames_for(const Workload& workload) {
+    if (workload.message_bytes != kFrameBytes) return 1;
+    return std::max(8U, workload.depth + workload.readers + 2);
+  }
+
+  static void write_config(const std::string& path, unsigned frames) {
     std::ofstream file(path);
     file << "[general]\nversion = 1\n[[segment]]\n";
     for (const auto& [size, count] :
-         {std::pair{64, 512}, std::pair{4096, 64}, std::pair{int{kFrameBytes}, 8}}) {
+         {std::pair{64U, 512U}, std::pair{4096U, 64U}, std::pair{unsigned{kFrameBytes}, frames}}) {
       file << "[[segment.mempool]]\nsize = " << size << "\ncount = " << count << "\n";
     }
     file.close();
@@ -193,7 +200,7 @@ class IceoryxReceiver {
 
 class Iceoryx {
  public:
-  explicit Iceoryx(const CellContext& cell) : roudi_(cell.directory) {}
+  explicit Iceoryx(const CellContext& cell) : roudi_(cell) {}
 
   void enter(unsigned role) {
     iox::runtime::PoshRuntime::initRuntime(

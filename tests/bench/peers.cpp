@@ -5,14 +5,19 @@
 namespace sluice::bench {
 namespace {
 
-bool always(const Workload&) { return true; }
+bool broker(const Workload& workload) { return workload.kind == Kind::kBroker; }
+bool camera(const Workload& workload) { return workload.kind == Kind::kCamera; }
+bool all(const Workload& workload) { return !broker(workload); }
+bool all_but_camera(const Workload& workload) { return all(workload) && !camera(workload); }
 bool small_poll(const Workload& workload) {
   return workload.kind == Kind::kPingPong && workload.waiting == Waiting::kPoll &&
          workload.message_bytes == 64;
 }
 bool small(const Workload& workload) { return workload.message_bytes == 64; }
 bool when_polling(const Workload& workload) { return workload.waiting == Waiting::kPoll; }
-bool when_blocking(const Workload& workload) { return workload.waiting == Waiting::kBlock; }
+bool when_blocking(const Workload& workload) {
+  return all(workload) && workload.waiting == Waiting::kBlock;
+}
 
 constexpr std::array kPeers{
     PeerInfo{"raw-line", "raw", "in place",
@@ -22,21 +27,27 @@ constexpr std::array kPeers{
              "floor: a shared ring, head and tails; no discovery, no protection", when_polling},
     PeerInfo{"raw-futex", "raw", "in place",
              "floor: the same ring, one futex per reader, no spinning", when_blocking},
-    PeerInfo{"sluice", "sluice", "in place",
-             "as installed, defaults: every message stamped; reliable and acknowledged when lossless",
-             always},
+    PeerInfo{
+        "sluice", "sluice", "in place",
+        "as installed, defaults: every message stamped; reliable and acknowledged when lossless",
+        all_but_camera},
     PeerInfo{"sluice-bare", "sluice", "in place", "the same without time stamps", small},
+    PeerInfo{"sluice-node", "node", "in place",
+             "Node::advertise and Node::subscribe through a sluiced, which is counted; stamped",
+             camera},
     PeerInfo{
         "iceoryx", "iceoryx", "in place",
         "untyped loan and take; WaitSet when blocking; WAIT_FOR_CONSUMER + BLOCK_PRODUCER when "
         "lossless; RouDi counted",
-        always},
+        all},
+    PeerInfo{"gstreamer", "gstreamer", "in place",
+             "appsrc ! shmsink, frames from its allocator; shmsrc ! appsink; never drops", camera},
     PeerInfo{"unix", "socket", "2 copies",
              "Unix socket: SEQPACKET for small messages, STREAM for frames; a pair per reader",
-             always},
+             all_but_camera},
     PeerInfo{"zmq", "zmq", "2 copies",
              "ZeroMQ ipc: PUSH/PULL, XPUB/SUB for several readers; a receive always blocks",
-             always},
+             all_but_camera},
 };
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "tests/bench/report.hpp"
 
+#include "tests/bench/metrics.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -14,58 +16,6 @@ namespace sluice::bench {
 namespace {
 
 using nlohmann::json;
-
-/// A figure of a cell's result. Headlines get spread and ratio, the others a plain column.
-struct Metric {
-  const char* key;
-  const char* title;
-  bool headline;
-  double scale = 1;  // from the result's unit to the column's
-};
-
-constexpr std::array kPingPongMetrics{
-    Metric{"p50_us", "p50 µs", true}, Metric{"p90_us", "p90", false},
-    Metric{"p99_us", "p99", false},   Metric{"p999_us", "p99.9", false},
-    Metric{"max_us", "max", false},   Metric{"cpu_us", "cpu µs/msg", false},
-};
-constexpr std::array kStreamMetrics{
-    Metric{"per_second", "messages/s", true},
-    Metric{"cpu_us", "cpu µs/msg", false},
-};
-constexpr std::array kFanOutMetrics{
-    Metric{"cpu_us", "cpu ms/frame", true, 1e-3},
-    Metric{"p50_us", "p50 µs", true},
-    Metric{"p99_us", "p99 µs", true},
-    Metric{"memory_mb", "memory MB", true},
-    Metric{"p90_us", "p90", false},
-    Metric{"p999_us", "p99.9", false},
-    Metric{"max_us", "max", false},
-    Metric{"lost", "lost", false},
-};
-
-std::span<const Metric> metrics_of(const Workload& workload) {
-  switch (workload.kind) {
-    case Kind::kPingPong:
-      return kPingPongMetrics;
-    case Kind::kStream:
-      return kStreamMetrics;
-    case Kind::kFanOut:
-      break;
-  }
-  return kFanOutMetrics;
-}
-
-const char* explanation_of(const Workload& workload) {
-  switch (workload.kind) {
-    case Kind::kPingPong:
-      return "one way = half a round trip; lower is better";
-    case Kind::kStream:
-      return "higher is better";
-    case Kind::kFanOut:
-      break;
-  }
-  return "latency from publish to taken; lower is better";
-}
 
 struct Spread {
   double median;
@@ -86,16 +36,20 @@ std::optional<Spread> spread_of(const Series& series, const char* key) {
   return Spread{.median = median, .min = values.front(), .max = values.back()};
 }
 
+/// To the best of the reference peers.
 std::optional<double> ratio_of(const Series& series, const std::vector<Series>& all,
-                               const char* key) {
-  const auto reference = std::ranges::find_if(all, [&](const Series& other) {
-    return other.workload == series.workload && other.peer->name == kReferencePeer;
-  });
-  if (reference == all.end()) return std::nullopt;
-  const std::optional<Spread> own = spread_of(series, key);
-  const std::optional<Spread> one = spread_of(*reference, key);
-  if (!own || !one || one->median <= 0) return std::nullopt;
-  return own->median / one->median;
+                               const Metric& metric) {
+  std::optional<double> best;
+  for (const Series& other : all) {
+    if (other.workload != series.workload) continue;
+    if (std::ranges::find(kReferencePeers, other.peer->name) == kReferencePeers.end()) continue;
+    const std::optional<Spread> spread = spread_of(other, metric.key);
+    if (!spread) continue;
+    if (!best || (spread->median < *best) != metric.more_is_better) best = spread->median;
+  }
+  const std::optional<Spread> own = spread_of(series, metric.key);
+  if (!own || !best || *best <= 0) return std::nullopt;
+  return own->median / *best;
 }
 
 /// Three significant digits, more before the point when there are.
@@ -143,7 +97,8 @@ Row header_of(const Workload& workload) {
   Row row{"peer", "payload"};
   for (const Metric& metric : metrics_of(workload)) {
     if (!metric.headline) continue;
-    row.insert(row.end(), {metric.title, "min – max", "ratio"});
+    row.insert(row.end(), {metric.title, "min – max"});
+    if (workload.is_compared()) row.push_back("ratio");
   }
   for (const Metric& metric : metrics_of(workload)) {
     if (!metric.headline) row.push_back(metric.title);
@@ -157,15 +112,16 @@ Row row_of(const Series& series, const std::vector<Series>& all) {
     if (!metric.headline) continue;
     const std::optional<Spread> spread = spread_of(series, metric.key);
     if (!spread) {
-      row.insert(row.end(), {"failed", "", ""});
+      row.insert(row.end(), {"failed", ""});
+      if (series.workload->is_compared()) row.push_back("");
       continue;
     }
-    const std::optional<double> ratio = ratio_of(series, all, metric.key);
+    const std::optional<double> ratio = ratio_of(series, all, metric);
     row.push_back(number(spread->median * metric.scale));
     std::string range = number(spread->min * metric.scale);
     range.append(" – ").append(number(spread->max * metric.scale));
     row.push_back(std::move(range));
-    row.push_back(ratio ? number(*ratio) : "–");
+    if (series.workload->is_compared()) row.push_back(ratio ? number(*ratio) : "–");
   }
   for (const Metric& metric : metrics_of(*series.workload)) {
     if (metric.headline) continue;
@@ -213,9 +169,13 @@ std::string table(const std::vector<Series>& all) {
     }
     if (rows.size() == 1) continue;
     out << '\n' << workload.title << "   (" << workload.id << ")\n";
-    out << "  " << explanation_of(workload) << "; other processes kept "
-        << number(std::round(foreign_cores(all, workload) * 100) / 100)
-        << " cores busy meanwhile\n";
+    out << "  " << explanation_of(workload);
+    if (workload.is_compared()) {
+      out << "; other processes kept "
+          << number(std::round(foreign_cores(all, workload) * 100) / 100)
+          << " cores busy meanwhile";
+    }
+    out << '\n';
     print_rows(out, rows);
   }
   return out.str();
@@ -234,7 +194,7 @@ json summary(const std::vector<Series>& all) {
       json& figure = peer["figures"][metric.key];
       figure = {{"median", spread->median}, {"min", spread->min}, {"max", spread->max}};
       if (!metric.headline) continue;
-      if (const auto ratio = ratio_of(series, all, metric.key)) figure["ratio"] = *ratio;
+      if (const auto ratio = ratio_of(series, all, metric)) figure["ratio"] = *ratio;
     }
     peer["rounds"] = series.rounds;
   }

@@ -149,6 +149,7 @@ void run_fan_out_publisher(const RoleContext& context, S& tx) {
     sleep_until_ns(due_ns);
     const std::span<std::byte> message = tx.prepare(workload.message_bytes);
     store_word(message.data(), 0, sequence == frames ? sequence | kLastMessage : sequence);
+    if (workload.touched) write_payload(message, sequence);
     store_word(message.data(), 1, now_ns());
     tx.send();
   }

@@ -13,6 +13,8 @@ enum class Kind {
   kPingPong,  // role 0 sends and waits for the answer of role 1; one way is half a round trip
   kStream,    // role 0 sends back to back, role 1 takes; nothing may get lost
   kFanOut,    // role 0 publishes at a steady rate, all other roles sleep until a frame is there
+  kCamera,    // the same for longer, beside other peers
+  kBroker,    // about nodes and the broker, without a peer; broker_*.cpp
 };
 
 enum class Waiting { kPoll, kBlock };
@@ -37,7 +39,9 @@ struct Workload {
   std::uint64_t warm_up_messages = 0;  // before the measured window
 
   unsigned roles() const { return 1 + readers; }
-  bool lossless() const { return kind != Kind::kFanOut; }
+  bool fans_out() const { return kind == Kind::kFanOut || kind == Kind::kCamera; }
+  bool is_compared() const { return kind != Kind::kBroker; }  // with peers
+  bool lossless() const { return !fans_out(); }
 };
 
 std::span<const Workload> workloads();
