@@ -48,6 +48,8 @@ constexpr std::array kPeers{
     PeerInfo{"zmq", "zmq", "2 copies",
              "ZeroMQ ipc: PUSH/PULL, XPUB/SUB for several readers; a receive always blocks",
              all_but_camera},
+    PeerInfo{"sluiced", "broker", "",
+             "nodes in several processes through a sluiced, all by default", broker},
 };
 
 }  // namespace

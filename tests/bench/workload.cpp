@@ -6,6 +6,17 @@
 namespace sluice::bench {
 namespace {
 
+constexpr Workload broker_workload(std::string_view id, std::string_view title) {
+  return {.id = id,
+          .title = title,
+          .kind = Kind::kBroker,
+          .waiting = Waiting::kBlock,
+          .placement = Placement::kFree,
+          .message_bytes = 0,
+          .touched = false,
+          .depth = 0};
+}
+
 // The depth of small messages is the most that iceoryx's subscriber queue can hold. Frames get
 // four: a camera pipeline does not queue more. Warm-ups pass through every slot of every peer more
 // than once.
@@ -107,6 +118,12 @@ constexpr std::array kWorkloads{
              .readers = 3,
              .rate_hz = 30,
              .warm_up_messages = 30},
+    broker_workload("first-sample", "a process's start to its first sample"),
+    broker_workload("attach", "attaching to a stream that is there, and to one that comes"),
+    broker_workload("publish-readers", "a publish with 1, 4, 16, 64 readers, none asleep"),
+    broker_workload("broker-restart", "a broker killed and started again under a stream"),
+    broker_workload("connections1000", "1,000 connections"),
+    broker_workload("nodes100", "100 nodes x 10 subscriptions, 1,000 message streams"),
 };
 
 }  // namespace
