@@ -345,8 +345,9 @@ std::uint64_t Reader::waiting() const noexcept {
 }
 
 std::uint64_t Reader::held() const noexcept {
-  // relaxed: a count
-  return taken_ - released_.load(std::memory_order_relaxed);
+  // sync last (owner): a release that is counted has cleared its claim, also one of another thread, so
+  // no more than max_held claims are ever to be seen
+  return taken_ - released_.load(std::memory_order_acquire);
 }
 
 }  // namespace sluice::shm

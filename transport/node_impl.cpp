@@ -41,8 +41,15 @@ protocol::HelloT hello(const std::string& name, std::uint64_t id) {
   return hello;
 }
 
+// The program's name where none is given, without what a policy would take for more than a name.
 NodeOptions with_name(NodeOptions options) {
-  if (options.name.empty()) options.name = ::program_invocation_short_name;
+  if (!options.name.empty()) return options;
+  options.name = ::program_invocation_short_name;
+  for (char& c : options.name) {
+    const auto u = static_cast<unsigned char>(c);
+    if (u <= ' ' || u >= 127 || c == '/' || c == '+' || c == '#' || c == '$') c = '-';
+  }
+  if (options.name.empty()) options.name = "node";
   return options;
 }
 
