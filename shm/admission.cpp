@@ -9,12 +9,7 @@
 // descriptors, a wake page, is its *registration*; visitors make it and give it back, so that the
 // owner, who only ever drops a reader from its table, is never held up by a system call for that. A
 // registration that the owner has dropped waits for the next visitor.
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
-#include <cstring>
 
 #include "shm/futex.hpp"
 #include "shm/histogram.hpp"
@@ -24,15 +19,9 @@
 namespace sluice::shm {
 namespace {
 
-Error refused(std::string why) { return Error{Errc::refused, 0, std::move(why)}; }
+const Word32 kNeverAsleep{0};
 
-// Only a real eventfd is ever written to; anything else could make us block or do harm.
-bool is_eventfd(int fd) {
-  std::array<char, 64> target{};
-  const std::string path = "/proc/self/fd/" + std::to_string(fd);
-  const ssize_t n = ::readlink(path.c_str(), target.data(), target.size() - 1);
-  return n > 0 && std::strcmp(target.data(), "anon_inode:[eventfd]") == 0;
-}
+Error refused(std::string why) { return Error{Errc::refused, 0, std::move(why)}; }
 
 bool has_finished(const ReaderPage& page) {
   // sync leave (publisher): whatever the reader did comes before
@@ -55,8 +44,15 @@ void drop(std::atomic<bool>& dropped) {
 Result<void> Publisher::check(AttachRequest& request) const {
   const SubscriptionOptions& o = request.options;
   if (o.mode != DeliveryMode::latest && o.mode != DeliveryMode::next &&
-      o.mode != DeliveryMode::reliable) {
-    return refused("the delivery mode is not one of latest, next, reliable");
+      o.mode != DeliveryMode::reliable && o.mode != DeliveryMode::group) {
+    return refused("the delivery mode is not one of latest, next, reliable, group");
+  }
+  if (o.mode == DeliveryMode::group) {
+    if (!o.group.valid()) return refused("the name of a group has 1 to 31 bytes");
+    if (o.credits == 0 || o.credits > kMaxCredits) {
+      return refused("credits = " + std::to_string(o.credits) + " is not in 1 to " +
+                     std::to_string(kMaxCredits));
+    }
   }
   if (o.type_hash != 0 && o.type_hash != geometry_.type_hash) {
     return refused("the subscription's payload type is not the stream's");
@@ -68,9 +64,8 @@ Result<void> Publisher::check(AttachRequest& request) const {
     return refused("the reader page lies outside its arena");
   }
   if (!request.wake_arena) return refused("there is no arena for the wake page");
-  if (request.event.valid()) {
-    if (!is_eventfd(request.event.get())) return refused("the wake-up descriptor is no eventfd");
-    (void)::fcntl(request.event.get(), F_SETFL, O_NONBLOCK);
+  if (request.event.valid() && !make_eventfd_safe(request.event)) {
+    return refused("the wake-up descriptor is no eventfd");
   }
   return {};
 }
@@ -85,7 +80,8 @@ Result<Admission> Publisher::attach(AttachRequest request) {
     return refused("the stream already has max_readers = " + std::to_string(geometry_.max_readers) +
                    " subscriptions");
   }
-  auto cell = request.wake_arena->allocate(sizeof(WakePage));
+  const bool in_group = o.mode == DeliveryMode::group;
+  auto cell = request.wake_arena->allocate(in_group ? sizeof(GroupWakePage) : sizeof(WakePage));
   if (!cell) return std::move(cell).error();
 
   auto registration = std::make_unique<Registration>();
@@ -106,6 +102,16 @@ Result<Admission> Publisher::attach(AttachRequest request) {
   reader.claims = reinterpret_cast<const ClaimPair*>(page + kClaimsOffset);
   reader.wake = reinterpret_cast<WakePage*>(cell->data);
   reader.registration = registration.get();
+  std::unique_ptr<Group> group;  // in case there is none of that name yet
+  if (in_group) {
+    group = make_group(o.group);
+    registration->member = std::make_unique<GroupMember>();
+    reader.member = registration->member.get();
+    reader.member->page = reader.page;
+    reader.member->wake = reinterpret_cast<GroupWakePage*>(cell->data);
+    reader.member->credits = o.credits;
+    reader.member->event = &registration->event;
+  }
   registrations_.push_back(std::move(registration));
 
   std::uint32_t left = 0;
@@ -115,7 +121,7 @@ Result<Admission> Publisher::attach(AttachRequest request) {
     ended = ended_;
     left = max_held_ - held_granted_;
     if (!ended && o.max_held != 0 && o.max_held <= left) {
-      admit(reader, o.history);
+      admit(reader, o.history, group);
       return Admission{reader.id, cell->offset};
     }
   }
@@ -130,16 +136,18 @@ Result<Admission> Publisher::attach(AttachRequest request) {
 // Under the lock. Nothing is published or retired between the choice of the start and the moment
 // from which the reader is asked; what the last look said about all readers is made true for this
 // one too.
-void Publisher::admit(const ReaderRecord& record, std::uint32_t history) noexcept {
+void Publisher::admit(const ReaderRecord& record, std::uint32_t history,
+                      std::unique_ptr<Group>& group) noexcept {
   readers_.push_back(record);
   ReaderRecord& reader = readers_.back();
+  const Group* const joined =
+      reader.member != nullptr ? &join_group(*reader.member, history, group) : nullptr;
   for (std::uint32_t i = 0; i < geometry_.lane_count; ++i) {
     Lane& lane = lanes_[i];
-    const std::uint64_t wanted = std::min<std::uint64_t>(history, lane.head);
-    reader.cursor[i] = std::max(lane.tail, lane.head + 1 - wanted);
+    reader.cursor[i] = joined != nullptr ? joined->oldest(i) : start_of(lane, history);
     lane.left_behind = std::min(lane.left_behind, reader.cursor[i]);
     lane.passed = std::min(lane.passed, reader.cursor[i]);
-    if (reader.mode == DeliveryMode::reliable) {
+    if (reader.mode == DeliveryMode::reliable || joined != nullptr) {
       lane.passed_reliable = std::min(lane.passed_reliable, reader.cursor[i]);
     }
     // relaxed: before the state below
@@ -152,9 +160,16 @@ void Publisher::admit(const ReaderRecord& record, std::uint32_t history) noexcep
   reader.wake->line.state.store(static_cast<std::uint32_t>(AdmissionState::attached),
                                 std::memory_order_release);
   held_granted_ += reader.max_held;
-  sleep_words_.push_back(&reader.page->sleeping.sleep);
+  // Who is given entries one by one is also woken one by one.
+  sleep_words_.push_back(joined != nullptr ? &kNeverAsleep : &reader.page->sleeping.sleep);
   woken_.push_back(0);
   publish_reader_count();
+  if (joined != nullptr) assign();
+}
+
+std::uint64_t Publisher::start_of(const Lane& lane, std::uint32_t history) const noexcept {
+  const std::uint64_t wanted = std::min<std::uint64_t>(history, lane.head);
+  return std::max(lane.tail, lane.head + 1 - wanted);
 }
 
 void Publisher::detach(std::uint32_t reader_id) noexcept {
@@ -190,6 +205,7 @@ std::size_t Publisher::unregister(Gone gone) {
         ++at;
       }
     }
+    if (!groups_.empty()) assign();
   }
   SLUICE_KILL_POINT("reap.dismissed");
   for (auto at = first; at != last; ++at) (*at)->wake_arena->free((*at)->wake_cell);
@@ -240,10 +256,11 @@ void Publisher::evict(ReaderRecord& reader, EvictionCause cause) noexcept {
   std::atomic_thread_fence(std::memory_order_seq_cst);
   const auto index = static_cast<std::size_t>(&reader - readers_.data());
   // sync wake (publisher): after the state; a reader that sleeps shall learn it
-  const std::uint32_t ticket = sleep_words_[index]->load(std::memory_order_seq_cst);
+  const std::uint32_t ticket = reader.page->sleeping.sleep.load(std::memory_order_seq_cst);
   if (ticket != 0) wake_reader(index, ticket);
   add_relaxed(counters_->evicted, 1);
   held_granted_ -= reader.max_held;
+  if (reader.member != nullptr) leave_group(*reader.member);
   remove_active(index);
 }
 
@@ -251,6 +268,7 @@ void Publisher::evict(ReaderRecord& reader, EvictionCause cause) noexcept {
 void Publisher::forget(std::size_t index) noexcept {
   ReaderRecord& reader = readers_[index];
   held_granted_ -= reader.max_held;
+  if (reader.member != nullptr) leave_group(*reader.member);
   // sync admit (publisher): we look at its page no more, and what it had claimed is written only
   // after the fence that precedes every decision about a slot
   reader.wake->line.reader_id.store(0, std::memory_order_release);
@@ -267,6 +285,7 @@ void Publisher::forget_the_dead() noexcept {
       ++i;
     }
   }
+  if (!groups_.empty()) assign();
 }
 
 void Publisher::remove_active(std::size_t index) noexcept {

@@ -38,4 +38,8 @@ inline bool has_died(const UniqueFd& process) noexcept {
   return ::poll(&p, 1, 0) == 1 && (p.revents & POLLIN) != 0;
 }
 
+/// Makes an eventfd that another process handed over one that a write never blocks on. False when it
+/// is none: anything else could make us block or do harm.
+bool make_eventfd_safe(const UniqueFd& event) noexcept;
+
 }  // namespace sluice::shm

@@ -19,6 +19,9 @@
 //   | SlotRecord[slot_limit]         |           | WakeLine              |
 //   +--------------------------------+           | AdmissionLine         |
 //                                                +-----------------------+
+//                                                | AssignmentLine        |  only for a member
+//                                                | assignment[256]       |  of a group
+//                                                +-----------------------+
 //   reader page (reader writes)
 //   +--------------------------------+ 0
 //   | IdentityLine       at attach   |
@@ -293,7 +296,9 @@ struct ReaderPage {
   Histogram age;         // publish to take, ns
   Histogram processing;  // take to release, ns
   // Hot line: the only one that a busy reader and a looking publisher share.
-  Word64 cursor[kMaxLanes];  // all below are passed: taken or lost, and acknowledged if reliable
+  // All below are passed: taken or lost, and acknowledged if reliable. A group's member instead: in
+  // [0] how many of its assignments, from the first on, are settled; 0 in the others.
+  Word64 cursor[kMaxLanes];
   // ClaimPair claims[identity.claim_pairs] follow; the first two are still on the hot line.
 };
 inline constexpr std::uint64_t kReaderHotOffset = offsetof(ReaderPage, cursor);
@@ -324,7 +329,7 @@ enum class EvictionCause : std::uint32_t {
 
 struct alignas(kCacheLine) WakeLine {
   Word32 wake;        // the futex word: the ticket of the sleep that was ended last
-  Word32 wants_room;  // 0, or the ticket of the publisher's wait for this reader
+  Word32 wants_room;  // 0, or the ticket of a wait for this reader; bit 0: answer by the eventfd
   Word32 state;       // AdmissionState
   Word32 cause;       // EvictionCause
   Word32 reader_id;   // not 0; changes when the page gets another owner
@@ -343,6 +348,36 @@ struct WakePage {
   AdmissionLine admission;
 };
 static_assert(sizeof(WakePage) == 2 * kCacheLine);
+inline constexpr std::uint32_t kAnswerByEvent = 1;  // in wants_room
+
+struct alignas(kCacheLine) AssignmentLine {
+  Word64 assigned;  // assignments made to this member since it was attached
+  Word32 finished;  // 1: there will be none any more
+  Word32 reserved[13];
+};
+static_assert(sizeof(AssignmentLine) == kCacheLine);
+
+/// One assignment: lane 2 | redelivered 1 | sequence 61, from the high end.
+inline constexpr std::uint64_t kRedelivered = std::uint64_t{1} << 61;
+constexpr std::uint64_t assignment_word(std::uint32_t lane, bool redelivered,
+                                        std::uint64_t sequence) {
+  return std::uint64_t{lane} << 62 | (redelivered ? kRedelivered : 0) | sequence;
+}
+constexpr std::uint32_t assigned_lane(std::uint64_t word) {
+  return static_cast<std::uint32_t>(word >> 62);
+}
+constexpr std::uint64_t assigned_sequence(std::uint64_t word) { return word & (kRedelivered - 1); }
+
+/// The wake page of a group's member. Assignment n (from 0) lies at n modulo kMaxCredits.
+struct GroupWakePage {
+  WakePage wake;
+  AssignmentLine assignments;
+  Word64 ring[kMaxCredits];
+};
+static_assert(sizeof(GroupWakePage) == 3 * kCacheLine + 8 * kMaxCredits);
+static_assert(offsetof(GroupWakePage, assignments) == 128 && offsetof(GroupWakePage, ring) == 192);
+static_assert((kMaxCredits & (kMaxCredits - 1)) == 0 && kMaxCredits <= 256,
+              "a sample keeps the place of its assignment in one byte");
 
 // Never read or write these structures except through mappings of verified segments.
 

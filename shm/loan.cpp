@@ -118,7 +118,7 @@ Publisher::ReaderRecord* Publisher::blocking_reader(const Lane& lane) noexcept {
       return &reader;
     }
   }
-  return nullptr;
+  return blocking_member(lane);
 }
 
 // Waits a while for the reader that blocks the lane: until it acknowledges, dies, or a slice of
@@ -133,11 +133,20 @@ Outcome Publisher::wait_for(Lane& lane, std::uint64_t deadline_ns) noexcept {
     forget_the_dead();
     return Outcome::timeout;
   }
-  const ReaderPage& page = *reader->page;
-  Word32& wants_room = reader->wake->line.wants_room;
+  const auto index = static_cast<std::size_t>(&lane - lanes_.data());
+  GroupMember* const member = reader->member;
+  // A little more than one place, so that the line is not fetched for every single message.
+  const std::uint64_t some = std::clamp<std::uint64_t>(lane.depth / 4, 1, 64);
+  const RoomWait wait{*reader->page,
+                      reader->wake->line.wants_room,
+                      reader->page->cursor[member != nullptr ? 0 : index],
+                      member != nullptr ? member->settled : lane.tail,
+                      member != nullptr ? member->settled + 1 : lane.tail + some,
+                      next_room_ticket()};
+  if (member != nullptr) member->ticket = 0;  // the word is ours until we have slept
   waits_for_ = reader->registration;
   const std::uint32_t depth = lock_.leave_all();
-  const bool moved = sleep_for_room(page, wants_room, lane, deadline_ns);
+  const bool moved = sleep_for_room(wait, deadline_ns);
   lock_.enter_again(depth);
   waits_for_ = nullptr;
   if (!moved) forget_the_dead();
@@ -149,32 +158,27 @@ Outcome Publisher::wait_for(Lane& lane, std::uint64_t deadline_ns) noexcept {
 // The hand-shake is the reader's sleep turned round: we say that we want room, look again, and
 // sleep on a word of the reader's page; the reader moves its cursor, then looks whether we want
 // room. All four accesses are seq_cst, so at least one side sees the other.
-bool Publisher::sleep_for_room(const ReaderPage& page, Word32& wants_room, const Lane& lane,
-                               std::uint64_t deadline_ns) noexcept {
-  const Word64& cursor = page.cursor[static_cast<std::size_t>(&lane - lanes_.data())];
-  const Word32& room = page.sleeping.room;
-  const Word32& state = page.sleeping.state;
+bool Publisher::sleep_for_room(const RoomWait& wait, std::uint64_t deadline_ns) noexcept {
+  const Word32& room = wait.page.sleeping.room;
+  const Word32& state = wait.page.sleeping.state;
   const auto active = static_cast<std::uint32_t>(ReaderState::active);
 
   if (can_spin_) {
-    // A little more than one place, so that the line is not fetched for every single message.
-    const std::uint64_t wanted = lane.tail + std::clamp<std::uint64_t>(lane.depth / 4, 1, 64);
     const std::uint64_t until = std::min(deadline_ns, now_ns() + kRoomSpinNs);
     do {
       for (int i = 0; i < kPausesPerLook; ++i) cpu_relax();
       // relaxed: only a hint; the look that follows reads it in order
-      if (cursor.load(std::memory_order_relaxed) >= wanted) return true;
+      if (wait.cursor.load(std::memory_order_relaxed) >= wait.wanted) return true;
     } while (now_ns() < until);
   }
 
   // sync room (publisher): the word must be read before we look for the last time
   const std::uint32_t expected = room.load(std::memory_order_acquire);
-  if (++room_ticket_ == 0) ++room_ticket_;
   // sync room (publisher): before the cursor is read again; pairs with the reader's seq_cst pair
-  wants_room.store(room_ticket_, std::memory_order_seq_cst);
+  wait.wants_room.store(wait.ticket, std::memory_order_seq_cst);
   SLUICE_KILL_POINT("loan.wants_room");
   // sync room (publisher): at least one of us sees the other
-  const bool still_full = cursor.load(std::memory_order_seq_cst) <= lane.tail &&
+  const bool still_full = wait.cursor.load(std::memory_order_seq_cst) <= wait.beyond &&
                           // sync room (publisher): a reader that leaves wakes us as well
                           state.load(std::memory_order_seq_cst) == active;
   const std::uint64_t now = now_ns();
@@ -182,8 +186,15 @@ bool Publisher::sleep_for_room(const ReaderPage& page, Word32& wants_room, const
     futex_wait(room, expected, std::min(deadline_ns, now + kRoomSliceNs));
   }
   // relaxed: a reader that still sees the ticket makes a superfluous wake-up
-  wants_room.store(0, std::memory_order_relaxed);
+  wait.wants_room.store(0, std::memory_order_relaxed);
   return !still_full;
+}
+
+// Even, for a wait in futex; the bit in it asks for the eventfd.
+std::uint32_t Publisher::next_room_ticket() noexcept {
+  room_ticket_ += kTicketStep;
+  if (room_ticket_ == 0) room_ticket_ += kTicketStep;
+  return room_ticket_;
 }
 
 std::uint32_t Publisher::pop_or_commit(std::uint32_t pool, bool& out_of_memory) noexcept {

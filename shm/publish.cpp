@@ -38,6 +38,8 @@ Outcome Publisher::publish(Loan&& loan) noexcept {
   write_entry(loan, geometry_.stamped ? stamps_.now() : 0, true);
   SLUICE_KILL_POINT("publish.before_wake");
   wake_sleepers();
+  if (!groups_.empty()) [[unlikely]]
+    assign();
   // Off the critical path: the readers' copies of the lines that come next are taken back now.
   const Lane& lane = lanes_[index];
   if (lane.mask > 2 * kEntriesAhead) {
@@ -63,6 +65,7 @@ Outcome Publisher::publish(std::span<Loan> loans) noexcept {
   // sync wake (publisher): all entries before any sleep word is read
   std::atomic_thread_fence(std::memory_order_seq_cst);
   wake_sleepers();
+  if (!groups_.empty()) assign();
   return outcome;
 }
 
@@ -167,16 +170,19 @@ void Publisher::wake_if_asleep(std::size_t index) noexcept {
 // One wake-up per sleep: a reader that was woken and has not run yet still shows its ticket.
 void Publisher::wake_reader(std::size_t index, std::uint32_t ticket) noexcept {
   woken_[index] = ticket;
-  ReaderRecord& reader = readers_[index];
+  wake(readers_[index].wake->line, ticket, readers_[index].registration->event);
+}
+
+void Publisher::wake(WakeLine& line, std::uint32_t ticket, const UniqueFd& event) noexcept {
   // sync wake (publisher): changes the futex word, so that a reader about to sleep does not
-  reader.wake->line.wake.store(ticket, std::memory_order_release);
+  line.wake.store(ticket, std::memory_order_release);
   SLUICE_KILL_POINT("publish.wake_stored");
   add_relaxed(counters_->wakes, 1);
-  if ((ticket & kWakeByEvent) != 0 && reader.registration->event.valid()) {
+  if ((ticket & kWakeByEvent) != 0 && event.valid()) {
     // Full (EAGAIN) means readable, which is what is wanted.
-    (void)::eventfd_write(reader.registration->event.get(), 1);
+    (void)::eventfd_write(event.get(), 1);
   } else {
-    futex_wake_all(reader.wake->line.wake);
+    futex_wake_all(line.wake);
   }
 }
 

@@ -11,6 +11,7 @@ namespace sluice::shm {
 
 void PublisherCloser::operator()(Publisher* publisher) const noexcept {
   publisher->end();
+  publisher->finish_groups();
   publisher->closed_ = true;
   // Loans may outlive their publisher; the last one then deletes it.
   if (publisher->loans_ == 0) delete publisher;
@@ -60,6 +61,7 @@ Result<void> Publisher::set_up(const StreamOptions& options) {
   readers_.reserve(geometry_.max_readers);
   sleep_words_.reserve(geometry_.max_readers);
   woken_.reserve(geometry_.max_readers);
+  groups_.reserve(geometry_.max_readers);
   set_aside_.reserve(geometry_.slot_limit);
   if (geometry_.max_references != 0) {
     held_.resize(std::size_t{geometry_.slot_limit} * geometry_.max_references);
@@ -132,6 +134,7 @@ void Publisher::end() noexcept {
   // sync ended (publisher): after all entries; seq_cst so that the sleepers' words are read after it
   state_->state.store(static_cast<std::uint32_t>(StreamState::ended), std::memory_order_seq_cst);
   wake_sleepers();
+  if (!groups_.empty()) assign();
 }
 
 }  // namespace sluice::shm

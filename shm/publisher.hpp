@@ -1,7 +1,7 @@
 // Publisher: the writing end of one stream. The rules and their proofs are in shm/protocol.md.
 //
 // Two sides. The *owner*, one thread at a time, loans, publishes, collects, ends, closes; Loans
-// belong to it too. *Visitors*, any thread, attach, detach, reap, share and count readers, also
+// belong to it too. *Visitors*, any thread, attach, detach, reap, tend, share and count readers, also
 // while the owner works; not while it closes, and never from within one of its calls. A visitor
 // keeps the owner out for some instructions (biased_lock.hpp); what takes long it does before or
 // after.
@@ -21,6 +21,7 @@
 #include "shm/arena.hpp"
 #include "shm/biased_lock.hpp"
 #include "shm/geometry.hpp"
+#include "shm/group.hpp"
 #include "shm/layout.hpp"
 #include "shm/memory.hpp"
 #include "shm/slots.hpp"
@@ -99,6 +100,9 @@ class Publisher {
   /// Detaches every subscription whose process has died or has finished; returns how many. Keeps the
   /// owner out only when there is one.
   std::size_t reap() noexcept;
+  /// Gives entries that wait for a group's credit to members that have one again. The owner does it
+  /// in each of its calls; this is for when it is idle. Whether some still wait.
+  bool tend() noexcept;
   /// All pools that there are.
   [[nodiscard]] Result<StreamDescriptors> share() const;
   [[nodiscard]] Result<UniqueFd> share_pool(std::uint32_t index) const;
@@ -128,7 +132,18 @@ class Publisher {
     Cell wake_cell;
     UniqueFd event;
     UniqueFd process;
-    std::atomic<bool> dropped{false};  // attached no more, and nobody needs the wake page
+    std::unique_ptr<GroupMember> member;  // DeliveryMode::group only
+    std::atomic<bool> dropped{false};     // attached no more, and nobody needs the wake page
+  };
+
+  // What the owner sleeps for: that this word of a reader's page goes beyond a value.
+  struct RoomWait {
+    const ReaderPage& page;
+    Word32& wants_room;
+    const Word64& cursor;
+    std::uint64_t beyond;
+    std::uint64_t wanted;  // worth spinning for
+    std::uint32_t ticket;
   };
 
   // What is known of an attached subscription. Its page is foreign memory: every word of it is input.
@@ -140,6 +155,7 @@ class Publisher {
     const ClaimPair* claims = nullptr;
     WakePage* wake = nullptr;
     Registration* registration = nullptr;
+    GroupMember* member = nullptr;                  // it has a place in a group instead of cursors
     std::array<std::uint64_t, kMaxLanes> cursor{};  // last valid ones
     bool leaving = false;
     bool over_quota = false;  // was seen with more claims than it may have
@@ -163,7 +179,7 @@ class Publisher {
     std::uint64_t loans = 0;  // outstanding; each has a place reserved
     std::uint64_t left_behind = 0;      // all cursors are at least here; from the last look
     std::uint64_t passed = 0;           // nobody wants what is below (latest: all but the newest)
-    std::uint64_t passed_reliable = 0;  // the same, of the reliable readers only
+    std::uint64_t passed_reliable = 0;  // the same, of reliable readers and groups only
     [[nodiscard]] std::uint64_t live() const noexcept { return head + 1 - tail; }
     [[nodiscard]] bool has_room() const noexcept { return live() + loans < depth; }
   };
@@ -181,8 +197,8 @@ class Publisher {
   std::uint32_t pop_or_commit(std::uint32_t pool, bool& out_of_memory) noexcept;
   Outcome make_room(Lane& lane) noexcept;
   Outcome wait_for(Lane& lane, std::uint64_t deadline_ns) noexcept;
-  bool sleep_for_room(const ReaderPage& page, Word32& wants_room, const Lane& lane,
-                      std::uint64_t deadline_ns) noexcept;
+  bool sleep_for_room(const RoomWait& wait, std::uint64_t deadline_ns) noexcept;
+  std::uint32_t next_room_ticket() noexcept;
   [[nodiscard]] bool looks_early(std::uint32_t pool) const noexcept;
   ReaderRecord* blocking_reader(const Lane& lane) noexcept;
   void give_back(Loan& loan) noexcept;
@@ -194,11 +210,31 @@ class Publisher {
   void wake_sleepers() noexcept;
   void wake_if_asleep(std::size_t index) noexcept;
   void wake_reader(std::size_t index, std::uint32_t ticket) noexcept;
+  void wake(WakeLine& line, std::uint32_t ticket, const UniqueFd& event) noexcept;
+
+  // assign.cpp: groups
+  void assign() noexcept;
+  bool serve(Group& group) noexcept;
+  void refresh(Group& group) noexcept;
+  bool ask_for_credit(Group& group) noexcept;
+  void withdraw_tickets(Group& group) noexcept;
+  void wake_member(GroupMember& member) noexcept;
+  void finish(Group& group) noexcept;
+  void finish_groups() noexcept;
+  void keep_for_groups() noexcept;
+  void keep_for(const Group& group) noexcept;
+  Group& join_group(GroupMember& member, std::uint32_t history, std::unique_ptr<Group>& made) noexcept;
+  [[nodiscard]] std::unique_ptr<Group> make_group(const GroupName& name) const;
+  void leave_group(GroupMember& member) noexcept;
+  ReaderRecord* blocking_member(const Lane& lane) noexcept;
+  ReaderRecord& record_of(const GroupMember& member) noexcept;
+  [[nodiscard]] LaneExtents extents() const noexcept;
 
   // retire.cpp: looking at readers, retiring entries, deciding about slots
   void look() noexcept;
   void look_at_readers() noexcept;
   bool read_page(ReaderRecord& reader) noexcept;
+  bool read_cursors(ReaderRecord& reader) noexcept;
   void retire_until(Lane& lane, std::uint64_t limit) noexcept;
   void retire_batch(Lane& lane, std::size_t count) noexcept;
   void look_at_set_aside() noexcept;
@@ -214,7 +250,9 @@ class Publisher {
   void forget(std::size_t index) noexcept;
   void forget_the_dead() noexcept;
   [[nodiscard]] Result<void> check(AttachRequest& request) const;
-  void admit(const ReaderRecord& reader, std::uint32_t history) noexcept;
+  void admit(const ReaderRecord& reader, std::uint32_t history,
+             std::unique_ptr<Group>& group) noexcept;
+  [[nodiscard]] std::uint64_t start_of(const Lane& lane, std::uint32_t history) const noexcept;
   bool dismiss(Registration& registration) noexcept;
   template <typename Gone>
   std::size_t unregister(Gone gone);
@@ -241,6 +279,9 @@ class Publisher {
   std::vector<ReaderRecord> readers_;            // attached; dense; capacity for all
   std::vector<const Word32*> sleep_words_;       // of readers_[i], apart so that publish is quick
   std::vector<std::uint32_t> woken_;             // ticket that readers_[i] was last woken for
+  std::vector<std::unique_ptr<Group>> groups_;   // capacity for as many as readers
+  bool group_waits_ = false;                     // entries wait for a credit
+  std::uint32_t room_ticket_ = 0;
   std::uint32_t held_granted_ = 0;
   const Registration* waits_for_ = nullptr;  // the owner sleeps on its page
 
@@ -262,7 +303,6 @@ class Publisher {
   std::uint32_t max_loans_ = 0;
   std::uint32_t loans_ = 0;
   std::uint32_t max_held_ = 0;
-  std::uint32_t room_ticket_ = 0;
   std::uint32_t live_references_ = 0;  // slots that hold samples
   OnFull on_full_ = OnFull::wait;
   bool can_spin_ = true;

@@ -102,14 +102,21 @@ Result<ReaderPtr> Reader::open(const StreamDescriptors& stream, const Subscripti
 }
 
 Result<void> Reader::start(std::shared_ptr<const View> wake_arena, std::uint64_t wake_offset,
-                           UniqueFd process) {
+                           UniqueFd process, UniqueFd room_event) {
+  const bool in_group = options_.mode == DeliveryMode::group;
+  const std::uint64_t bytes = in_group ? sizeof(GroupWakePage) : sizeof(WakePage);
   if (wake_offset % kCacheLine != 0 || wake_offset > wake_arena->size() ||
-      sizeof(WakePage) > wake_arena->size() - wake_offset) {
+      bytes > wake_arena->size() - wake_offset) {
     return Error{Errc::untrusted, 0, "the wake page lies outside its arena"};
   }
   wake_ = reinterpret_cast<const WakePage*>(wake_arena->data() + wake_offset);
   wake_arena_ = std::move(wake_arena);
   process_ = std::move(process);
+  if (in_group) {
+    assignments_ = std::make_unique<Assignments>();
+    assignments_->page = reinterpret_cast<const GroupWakePage*>(wake_);
+    if (make_eventfd_safe(room_event)) room_event_ = std::move(room_event);
+  }
   // sync admit (reader): where we start was written before
   const std::uint32_t state = wake_->line.state.load(std::memory_order_acquire);
   if (state == static_cast<std::uint32_t>(AdmissionState::none)) {
@@ -129,7 +136,7 @@ Result<void> Reader::start(std::shared_ptr<const View> wake_arena, std::uint64_t
       lane.acknowledged.resize(geometry_.lanes[i].ring_entries);
     }
     // relaxed: nothing was taken yet
-    page_->cursor[i].store(lane.cursor, std::memory_order_relaxed);
+    if (!in_group) page_->cursor[i].store(lane.cursor, std::memory_order_relaxed);
   }
   SLUICE_KILL_POINT("attach.started");
   return {};
@@ -162,6 +169,7 @@ bool Reader::admitted() const noexcept {
 }
 
 bool Reader::ready() const noexcept {
+  if (assignments_) return has_assignment() && !assignments_->waits_for_pool;
   for (std::uint32_t i = 0; i < geometry_.lane_count; ++i) {
     const Lane& lane = lanes_[i];
     const Entry& entry = lane.ring[lane.next & lane.mask];
@@ -181,6 +189,12 @@ bool Reader::ready() const noexcept {
   return false;
 }
 
+bool Reader::has_assignment() const noexcept {
+  // sync wake, assign, ended (reader): after the sleep word was stored, or the end was seen
+  return assignments_->page->assignments.assigned.load(std::memory_order_seq_cst) >
+         assignments_->next;
+}
+
 bool Reader::has_next(const Lane& lane) const noexcept {
   const Entry& entry = lane.ring[lane.next & lane.mask];
   // sync ended (reader): after the end was seen
@@ -189,18 +203,28 @@ bool Reader::has_next(const Lane& lane) const noexcept {
 
 Outcome Reader::over() const noexcept {
   if (!admitted()) return Outcome::evicted;
-  // sync ended (reader): after it is seen, all entries are seen
-  const std::uint32_t state = state_->state.load(std::memory_order_seq_cst);
-  if (state != static_cast<std::uint32_t>(StreamState::ended) &&
+  if (!has_ended() &&
       // sync ended (reader): the death, and so all that was published before it
       !publisher_dead_.load(std::memory_order_acquire)) {
     return Outcome::ok;
   }
+  if (assignments_) return has_assignment() ? Outcome::ok : Outcome::ended;
   const auto first = lanes_.begin();
   return std::any_of(first, first + geometry_.lane_count,
                      [this](const Lane& lane) { return has_next(lane); })
              ? Outcome::ok
              : Outcome::ended;
+}
+
+// A group's member may still be given what others had when the stream ends.
+bool Reader::has_ended() const noexcept {
+  if (assignments_) {
+    // sync ended (reader): after it is seen, all assignments are seen
+    return assignments_->page->assignments.finished.load(std::memory_order_seq_cst) != 0;
+  }
+  // sync ended (reader): after it is seen, all entries are seen
+  return state_->state.load(std::memory_order_seq_cst) ==
+         static_cast<std::uint32_t>(StreamState::ended);
 }
 
 bool Reader::publisher_died() noexcept {
@@ -332,10 +356,16 @@ void Reader::forgo_pool(std::uint32_t index) noexcept {
 void Reader::pools_changed() noexcept {
   missing_pool_.reset();  // whoever still waits for another one says so again
   for (Lane& lane : lanes_) lane.waits_for_pool = 0;
+  if (assignments_) assignments_->waits_for_pool = false;
 }
 
 std::uint64_t Reader::waiting() const noexcept {
   std::uint64_t total = 0;
+  if (assignments_) {
+    // relaxed: a count for people
+    total = assignments_->page->assignments.assigned.load(std::memory_order_relaxed);
+    return total - std::min(total, assignments_->next);
+  }
   for (std::uint32_t i = 0; i < geometry_.lane_count; ++i) {
     // sync head (reader): a count for people
     const std::uint64_t head = heads_->head[i].load(std::memory_order_acquire);

@@ -51,8 +51,10 @@ class Reader {
 
   /// Begins reading where the publisher said.
   /// @param process  pidfd of the publisher, or none; lets wait() see its death.
+  /// @param room_event  eventfd by which a group's member tells an idle publisher that it has a
+  ///                    credit again, or none. What is no eventfd is not used.
   Result<void> start(std::shared_ptr<const View> wake_arena, std::uint64_t wake_offset,
-                     UniqueFd process = UniqueFd{});
+                     UniqueFd process = UniqueFd{}, UniqueFd room_event = UniqueFd{});
 
   /// The next sample, or an empty one: empty, quota, evicted, ended.
   Sample take() noexcept;
@@ -111,7 +113,7 @@ class Reader {
   [[nodiscard]] const ReaderCounters& counters() const noexcept { return page_->counters; }
   [[nodiscard]] const Histogram& age() const noexcept { return page_->age; }
   [[nodiscard]] const Histogram& processing() const noexcept { return page_->processing; }
-  /// Entries published and not yet passed, over all lanes.
+  /// Entries published (a group's member: assigned) and not yet passed, over all lanes.
   [[nodiscard]] std::uint64_t waiting() const noexcept;
   /// Samples held now.
   [[nodiscard]] std::uint64_t held() const noexcept;
@@ -137,6 +139,22 @@ class Reader {
     skipped,  // an entry that is not for us was counted; look at the next
     gone,     // the entry was retired before we had it
   };
+  // What a claim of an entry came to.
+  enum class Claim : std::uint8_t { ours, gone, elsewhere, expired, invalid };
+  struct Claimed {
+    MessageInfo info;
+    std::uint32_t slot = 0;
+    std::uint64_t size = 0;
+    std::uint64_t meta = 0;
+  };
+  // A group's member: what the publisher assigned to it.
+  struct Assignments {
+    const GroupWakePage* page = nullptr;
+    std::uint64_t next = 0;     // to take
+    std::uint64_t settled = 0;  // all below are acknowledged, or will never be
+    bool waits_for_pool = false;  // `next` lies in a pool that is not mapped yet
+    std::array<std::uint64_t, kMaxCredits> open{};  // by place: taken and not acknowledged; else 0
+  };
   static constexpr std::uint64_t kClosed = std::uint64_t{1} << 62;
 
   Reader() = default;
@@ -144,10 +162,18 @@ class Reader {
 
   // take.cpp
   Step take_from(std::uint32_t index, Sample& out) noexcept;
+  // Used twice, and on the path of every message: a call would cost more than its bytes.
+  [[gnu::always_inline]] Claim claim(std::uint32_t index, const Entry& entry, std::uint64_t seen,
+                                     Claimed& out) noexcept;
+  void hand_out(const Claimed& claimed, Sample& out) noexcept;
+  Step take_assigned(Sample& out) noexcept;
+  void skip_assignment(LossCause cause) noexcept;
+  void settle_assignments() noexcept;
   void pass(std::uint32_t index, std::uint64_t count, LossCause cause) noexcept;
   void overtaken(std::uint32_t index, unsigned attempt) noexcept;
   void move_cursor(std::uint32_t index, std::uint64_t cursor) noexcept;
-  void acknowledge(std::uint32_t index, std::uint64_t sequence) noexcept;
+  void acknowledge(std::uint32_t index, std::uint64_t sequence, std::size_t place) noexcept;
+  void acknowledge_assignment(std::size_t place, std::uint64_t word) noexcept;
   [[nodiscard]] bool may_acknowledge(const Sample& sample) const noexcept;
   void settle(std::uint32_t index, std::uint64_t sequence) noexcept;
   void wake_publisher() noexcept;
@@ -163,6 +189,7 @@ class Reader {
   }
   Place look_for(std::uint32_t slot, std::uint64_t size) noexcept;
   [[nodiscard]] bool has_next(const Lane& lane) const noexcept;
+  [[nodiscard]] bool has_assignment() const noexcept;
   void pools_changed() noexcept;
   Sample make_sample(std::uint32_t slot, std::uint64_t size, std::uint64_t meta, bool resolved,
                      const MessageInfo& info) noexcept;
@@ -180,6 +207,7 @@ class Reader {
     const PoolGeometry& p = geometry_.pools[pool];
     return pools_[pool].data() + p.slot_bytes * (slot - p.first_slot);
   }
+  [[nodiscard]] bool has_ended() const noexcept;
   Outcome sleep(std::uint32_t expected, std::uint64_t deadline_ns) noexcept;
   bool take_interrupt() noexcept;
   [[nodiscard]] Outcome why_interrupted() const noexcept;
@@ -201,6 +229,8 @@ class Reader {
   std::shared_ptr<const View> wake_arena_;
   const WakePage* wake_ = nullptr;
   UniqueFd process_;
+  UniqueFd room_event_;
+  std::unique_ptr<Assignments> assignments_;  // DeliveryMode::group only
 
   std::array<Lane, kMaxLanes> lanes_{};
   // One per slot, for samples that were resolved: how many, or kBusy while that changes.

@@ -53,6 +53,7 @@ void Publisher::look() noexcept {
     const std::uint64_t kept = lane.head + 1 - std::min(lane.history, lane.head);
     retire_until(lane, std::min(lane.passed, kept));
   }
+  if (!groups_.empty()) assign();
   update_gauges();
 }
 
@@ -65,7 +66,8 @@ void Publisher::look_at_readers() noexcept {
   for (std::size_t r = 0; r < readers_.size();) {
     ReaderRecord& reader = readers_[r];
     if (!read_page(reader)) continue;  // it is gone or evicted; another one stands here now
-    for (std::uint32_t i = 0; i < geometry_.lane_count && !reader.leaving; ++i) {
+    const bool counts = !reader.leaving && reader.member == nullptr;
+    for (std::uint32_t i = 0; i < geometry_.lane_count && counts; ++i) {
       Lane& lane = lanes_[i];
       // Who wants only the newest has passed all the others.
       const std::uint64_t passed = reader.mode == DeliveryMode::latest
@@ -79,6 +81,7 @@ void Publisher::look_at_readers() noexcept {
     }
     ++r;
   }
+  keep_for_groups();
 }
 
 // Reads one reader's page, which may contain anything. False when the reader was dropped.
@@ -91,6 +94,19 @@ bool Publisher::read_page(ReaderRecord& reader) noexcept {
     return false;
   }
   if (state == ReaderState::leaving) reader.leaving = true;
+  if (reader.member == nullptr) return read_cursors(reader);
+  Group* const group = reader.member->group;
+  if (group == nullptr) return true;  // it has left already
+  if (reader.leaving) {
+    group->leave(*reader.member);
+  } else if (!group->read(*reader.member)) {
+    evict(reader, EvictionCause::invalid);
+    return false;
+  }
+  return true;
+}
+
+bool Publisher::read_cursors(ReaderRecord& reader) noexcept {
   for (std::uint32_t i = 0; i < geometry_.lane_count; ++i) {
     // sync cursor (publisher): what the reader did with the entries below comes before
     const std::uint64_t cursor = reader.page->cursor[i].load(std::memory_order_acquire);

@@ -7,6 +7,8 @@
 //   3. set the claim bit of the slot (read-modify-write, seq_cst);
 //   4. read the sequence again (seq_cst): unchanged, so the words of step 2 belonged together and
 //      the slot is ours until we clear the bit. Changed: clear the bit, go on with a newer entry.
+#include <sys/eventfd.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -37,6 +39,15 @@ Sample Reader::take() noexcept {
     return Sample{Outcome::quota};
   }
   Sample sample;
+  if (assignments_) {
+    // Bounded as below.
+    Step step = Step::skipped;
+    for (std::size_t i = 0; step == Step::skipped && i < kMaxCredits; ++i) {
+      step = take_assigned(sample);
+    }
+    if (step != Step::taken) sample.outcome_ = finish();
+    return sample;
+  }
   for (std::uint32_t i = 0; i < geometry_.lane_count; ++i) {
     Step step = Step::skipped;
     // Bounded, since a publisher could overtake us, or feed us invalid entries, for ever.
@@ -81,6 +92,12 @@ Outcome Reader::finish() noexcept {
     evicted_counted_ = true;
     // relaxed: acquired with the state; who was detached has no end to read
     if (wake_->line.reader_id.load(std::memory_order_relaxed) != reader_id_) return outcome;
+    if (assignments_) {
+      const std::uint64_t left = waiting();
+      assignments_->next += left;
+      add_relaxed(page_->counters.lost[static_cast<std::size_t>(LossCause::evicted)], left);
+      return outcome;
+    }
     for (std::uint32_t i = 0; i < geometry_.lane_count; ++i) {
       // relaxed: acquired with the state
       const std::uint64_t stop = wake_->admission.stop[i].load(std::memory_order_relaxed);
@@ -111,19 +128,44 @@ Reader::Step Reader::take_from(std::uint32_t index, Sample& out) noexcept {
     }
   }
   if (seen != lane.next) return Step::gone;
+  Claimed claimed;
+  switch (claim(index, *entry, seen, claimed)) {
+    case Claim::gone:
+      return Step::gone;
+    case Claim::elsewhere:
+      lane.waits_for_pool = seen;
+      return Step::nothing;
+    case Claim::expired:
+      pass(index, 1, LossCause::expired);
+      return Step::skipped;
+    case Claim::invalid:
+      pass(index, 1, LossCause::invalid);
+      return Step::skipped;
+    case Claim::ours:
+      break;
+  }
+  ++lane.next;
+  if (options_.mode != DeliveryMode::reliable) move_cursor(index, lane.next);
+  SLUICE_KILL_POINT("take.cursor_moved");
+  hand_out(claimed, out);
+  return Step::taken;
+}
 
+// Claims the slot of an entry whose sequence was `seen`, and reads the entry.
+inline Reader::Claim Reader::claim(std::uint32_t index, const Entry& entry, std::uint64_t seen,
+                                   Claimed& out) noexcept {
   const auto word = [](const Word64& w) {
     // relaxed: between two reads of the sequence; the fence below orders them
     return w.load(std::memory_order_relaxed);
   };
-  MessageInfo info;
+  MessageInfo& info = out.info;
   info.sequence = seen;
-  info.publish_ns = word(entry->publish_ns);
-  info.origin_ns = word(entry->origin_ns);
-  info.correlation = {word(entry->correlation_high), word(entry->correlation_low)};
-  info.type_hash = word(entry->type_hash);
-  const std::uint64_t place = word(entry->place);
-  const std::uint64_t meta = word(entry->meta);
+  info.publish_ns = word(entry.publish_ns);
+  info.origin_ns = word(entry.origin_ns);
+  info.correlation = {word(entry.correlation_high), word(entry.correlation_low)};
+  info.type_hash = word(entry.type_hash);
+  const std::uint64_t place = word(entry.place);
+  const std::uint64_t meta = word(entry.meta);
   const auto slot = static_cast<std::uint32_t>(place);
   const std::uint64_t size = place >> 32;
   const Place found = find(slot, size);
@@ -140,7 +182,7 @@ Reader::Step Reader::take_from(std::uint32_t index, Sample& out) noexcept {
   // sync publish (reader): a torn entry shows as a changed sequence
   std::atomic_thread_fence(std::memory_order_acquire);
   // sync claim (reader): unchanged, so a publisher that retires it sees our bit
-  const bool unchanged = entry->sequence.load(std::memory_order_seq_cst) == seen;
+  const bool unchanged = entry.sequence.load(std::memory_order_seq_cst) == seen;
   const bool ours = unchanged && admitted();
   const bool expired = ours && info.publish_ns != 0 && (meta >> 32) != 0 &&
                        now_ns() > info.publish_ns + (meta >> 32) * 1'000'000u;
@@ -149,24 +191,62 @@ Reader::Step Reader::take_from(std::uint32_t index, Sample& out) noexcept {
       // sync release (reader): we read nothing, but an older claim's release order is kept
       claims_[slot / 64].taken.fetch_and(~bit_of(slot), std::memory_order_release);
     }
-    if (!ours) return Step::gone;
-    if (found == Place::elsewhere && !expired) {
-      lane.waits_for_pool = seen;
-      return Step::nothing;
-    }
-    pass(index, 1, found == Place::nowhere ? LossCause::invalid : LossCause::expired);
-    return Step::skipped;
+    if (!ours) return Claim::gone;
+    if (found == Place::elsewhere && !expired) return Claim::elsewhere;
+    return found == Place::nowhere ? Claim::invalid : Claim::expired;
   }
   SLUICE_KILL_POINT("take.verified");
-  ++lane.next;
-  if (options_.mode != DeliveryMode::reliable) move_cursor(index, lane.next);
-  SLUICE_KILL_POINT("take.cursor_moved");
-  add_relaxed(page_->counters.taken, 1);
-  add_relaxed(page_->counters.bytes, size);
   info.priority = static_cast<Priority>(index);
   info.user_flags = static_cast<std::uint8_t>(meta & 0x0f);
   info.ttl_ms = static_cast<std::uint32_t>(meta >> 32);
-  out = make_sample(slot, size, meta, false, info);
+  out.slot = slot;
+  out.size = size;
+  out.meta = meta;
+  return Claim::ours;
+}
+
+inline void Reader::hand_out(const Claimed& claimed, Sample& out) noexcept {
+  add_relaxed(page_->counters.taken, 1);
+  add_relaxed(page_->counters.bytes, claimed.size);
+  out = make_sample(claimed.slot, claimed.size, claimed.meta, false, claimed.info);
+}
+
+// A group's member: the entry that was assigned next. It stays until it is settled, so one that is
+// gone was never there, or we are no longer a member.
+Reader::Step Reader::take_assigned(Sample& out) noexcept {
+  Assignments& mine = *assignments_;
+  // sync assign (reader): the entry and the assignment were written before
+  const std::uint64_t assigned = mine.page->assignments.assigned.load(std::memory_order_acquire);
+  if (assigned <= mine.next) return Step::nothing;
+  const std::size_t place = mine.next % kMaxCredits;
+  // relaxed: acquired with the count, and not written again before it is settled
+  const std::uint64_t word = mine.page->ring[place].load(std::memory_order_relaxed);
+  const std::uint32_t index = assigned_lane(word);
+  const std::uint64_t sequence = assigned_sequence(word);
+  Claimed claimed;
+  Claim outcome = Claim::gone;
+  if (index < geometry_.lane_count && sequence != 0 && mine.next - mine.settled < kMaxCredits) {
+    const Lane& lane = lanes_[index];
+    const Entry& entry = lane.ring[sequence & lane.mask];
+    // sync publish (reader): entry and payload were written before
+    if (entry.sequence.load(std::memory_order_acquire) == sequence) {
+      outcome = claim(index, entry, sequence, claimed);
+    }
+  }
+  if (outcome == Claim::elsewhere) {
+    mine.waits_for_pool = true;
+    return Step::nothing;
+  }
+  if (outcome != Claim::ours) {
+    if (!admitted()) return Step::nothing;
+    skip_assignment(outcome == Claim::expired ? LossCause::expired : LossCause::invalid);
+    return Step::skipped;
+  }
+  ++mine.next;
+  mine.open[place] = word;
+  claimed.info.redelivered = (word & kRedelivered) != 0;
+  hand_out(claimed, out);
+  out.assignment_ = static_cast<std::uint8_t>(place);
   return Step::taken;
 }
 
@@ -178,6 +258,29 @@ Reader::Place Reader::look_for(std::uint32_t slot, std::uint64_t size) noexcept 
   if (size > geometry_.capacity(pool) || (forgone_pools_ >> pool & 1) != 0) return Place::nowhere;
   missing_pool_ = pool;
   return Place::elsewhere;
+}
+
+// Nobody could take it either.
+void Reader::skip_assignment(LossCause cause) noexcept {
+  add_relaxed(page_->counters.lost[static_cast<std::size_t>(cause)], 1);
+  if (assignments_->settled == assignments_->next++) settle_assignments();
+}
+
+// The oldest that is open is none any more; nor is perhaps what follows.
+void Reader::settle_assignments() noexcept {
+  Assignments& mine = *assignments_;
+  while (mine.settled != mine.next && mine.open[mine.settled % kMaxCredits] == 0) ++mine.settled;
+  // sync room (reader): before we look whether the publisher waits; also cursor (reader)
+  page_->cursor[0].store(mine.settled, std::memory_order_seq_cst);
+  wake_publisher();
+}
+
+void Reader::acknowledge_assignment(std::size_t place, std::uint64_t word) noexcept {
+  Assignments& mine = *assignments_;
+  if ((mine.open[place] & ~kRedelivered) != word) return;  // twice
+  mine.open[place] = 0;
+  add_relaxed(page_->counters.acknowledged, 1);
+  if (place == mine.settled % kMaxCredits) settle_assignments();
 }
 
 Sample Reader::make_sample(std::uint32_t slot, std::uint64_t size, std::uint64_t meta,
@@ -265,27 +368,37 @@ void Reader::wake_publisher() noexcept {
   // sync room (reader): changes the word that the publisher is about to sleep on
   page_->sleeping.room.store(ticket, std::memory_order_release);
   SLUICE_KILL_POINT("acknowledge.room_stored");
-  futex_wake_all(page_->sleeping.room);
+  if ((ticket & kAnswerByEvent) == 0) {
+    futex_wake_all(page_->sleeping.room);
+  } else if (room_event_.valid()) {
+    (void)::eventfd_write(room_event_.get(), 1);  // full means readable
+  }
 }
 
 bool Reader::may_acknowledge(const Sample& sample) const noexcept {
-  return sample.reader_ == this && !sample.resolved_ && options_.mode == DeliveryMode::reliable;
+  return sample.reader_ == this && !sample.resolved_ &&
+         (options_.mode == DeliveryMode::reliable || assignments_ != nullptr);
 }
 
 void Reader::acknowledge(const Sample& sample) noexcept {
   if (!may_acknowledge(sample)) return;
-  acknowledge(static_cast<std::uint32_t>(sample.info_.priority), sample.info_.sequence);
+  acknowledge(static_cast<std::uint32_t>(sample.info_.priority), sample.info_.sequence,
+              sample.assignment_);
 }
 
 void Reader::acknowledge(Sample&& sample) noexcept {
   const bool may = may_acknowledge(sample);
   const auto index = static_cast<std::uint32_t>(sample.info_.priority);
   const std::uint64_t sequence = sample.info_.sequence;
+  const std::size_t place = sample.assignment_;
   sample.release();
-  if (may) acknowledge(index, sequence);
+  if (may) acknowledge(index, sequence, place);
 }
 
-void Reader::acknowledge(std::uint32_t index, std::uint64_t sequence) noexcept {
+void Reader::acknowledge(std::uint32_t index, std::uint64_t sequence, std::size_t place) noexcept {
+  if (assignments_) {
+    return acknowledge_assignment(place, assignment_word(index, false, sequence));
+  }
   Lane& lane = lanes_[index];
   if (sequence < lane.cursor) return;  // twice
   if (sequence == lane.cursor) {

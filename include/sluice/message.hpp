@@ -35,6 +35,8 @@ struct MessageInfo {
   std::uint32_t ttl_ms = 0;
   std::uint8_t user_flags = 0;
   Priority priority = Priority::critical;
+  /// DeliveryMode::group: another member had it before, and perhaps worked on it.
+  bool redelivered = false;
 };
 
 /// Names one published frame for as long as somebody holds it. Valid inside any payload: it contains

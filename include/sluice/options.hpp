@@ -2,8 +2,10 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace sluice {
@@ -15,6 +17,7 @@ inline constexpr std::uint32_t kMaxReaders = 1024;
 inline constexpr std::uint32_t kMaxDepth = 65'536;
 inline constexpr std::uint32_t kMaxSlots = 1u << 20;
 inline constexpr std::uint64_t kMaxSlotBytes = std::uint64_t{256} << 20;
+inline constexpr std::uint32_t kMaxCredits = 256;
 
 /// The lane of a message. Lane 0 is taken first; every lane has its own capacity, so that a flood in
 /// one never displaces another.
@@ -25,14 +28,20 @@ enum class DeliveryMode : std::uint8_t {
   latest = 1,    ///< Always the newest entry; skips, and counts what it skipped.
   next = 2,      ///< Every entry in order; jumps to the oldest still there, and counts what it lost.
   reliable = 3,  ///< Every entry until it acknowledges; the publisher's OnFull decides.
+  /// Each entry goes to one member of the named group, which acknowledges it. What a member had not
+  /// acknowledged when it left or died goes to another one. Where nobody has a credit left the entry
+  /// waits; the publisher's OnFull decides when its place is needed.
+  group = 4,
 };
 
-/// What a publisher does when a reliable reader has not acknowledged the oldest entry and its place
-/// is needed.
+/// What a publisher does when a reliable reader, or a group, has not acknowledged the oldest entry
+/// and its place is needed.
 enum class OnFull : std::uint8_t {
   wait,   ///< Block in `loan` for up to `full_timeout_ns`, then `Outcome::full`.
   fail,   ///< `Outcome::full` at once.
-  evict,  ///< Evict the reader that is behind.
+  /// Evict the reader that is behind. What a member of a group had goes to the others, and is then
+  /// behind there: when all of a group are too slow, all of it is evicted.
+  evict,
 };
 
 /// Backing of the payload memory.
@@ -59,7 +68,8 @@ struct LaneOptions {
 struct OfferedModes {
   bool latest = true;
   bool next = true;
-  bool reliable = true;  ///< false: no subscriber can ever make this publisher wait or fail.
+  bool reliable = true;  ///< Without this and `group` no subscriber can make this publisher wait.
+  bool group = true;
 };
 
 /// A stream: what one publisher writes.
@@ -85,6 +95,34 @@ struct StreamOptions {
   std::string type_name{};  ///< Of the payload type, for people.
 };
 
+/// The name of a group of subscriptions: 1 to 31 bytes. A longer text is kept as invalid, and refused
+/// when the subscription attaches.
+class GroupName {
+ public:
+  static constexpr std::size_t kMaxBytes = 31;
+
+  constexpr GroupName() = default;
+  constexpr GroupName(const char* text) : GroupName(std::string_view{text}) {}  // NOLINT: meant so
+  constexpr GroupName(std::string_view text)  // NOLINT(google-explicit-constructor): meant so
+      : size_(text.size() <= kMaxBytes ? static_cast<std::uint8_t>(text.size()) : kTooLong) {
+    for (std::size_t i = 0; i < size() && valid(); ++i) text_[i] = text[i];
+  }
+
+  /// Not empty, and not cut off.
+  [[nodiscard]] constexpr bool valid() const noexcept { return size_ != 0 && size_ <= kMaxBytes; }
+  [[nodiscard]] constexpr std::string_view view() const noexcept {
+    return valid() ? std::string_view{text_.data(), size()} : std::string_view{};
+  }
+  friend bool operator==(const GroupName&, const GroupName&) = default;
+
+ private:
+  static constexpr std::uint8_t kTooLong = 255;
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+  std::array<char, kMaxBytes> text_{};
+  std::uint8_t size_ = 0;
+};
+static_assert(sizeof(GroupName) == 32);
+
 /// One subscription to one stream.
 struct SubscriptionOptions {
   DeliveryMode mode = DeliveryMode::next;
@@ -95,6 +133,8 @@ struct SubscriptionOptions {
   std::uint64_t type_hash = 0;  ///< 0 accepts every type; otherwise it must equal the stream's.
   /// The subscriber's (or its wait set's) fd() will be polled; costs a descriptor at every publisher.
   bool pollable = false;
+  GroupName group{};          ///< DeliveryMode::group: which one.
+  std::uint32_t credits = 8;  ///< DeliveryMode::group: entries not acknowledged, 1 to kMaxCredits.
 };
 
 }  // namespace sluice

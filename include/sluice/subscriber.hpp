@@ -57,6 +57,8 @@ class SLUICE_EXPORT Subscriber {
   }
 
   /// DeliveryMode::reliable: the message is dealt with and need not be kept for this subscriber.
+  /// DeliveryMode::group: nobody else gets it, and the credit is free again as soon as all that this
+  /// member was given before is acknowledged too. In any order.
   void acknowledge(const Sample& sample) noexcept;
   /// The same, and releases the sample; cheaper for the publisher than one after the other.
   void acknowledge(Sample&& sample) noexcept;

@@ -39,6 +39,9 @@ class ForgedReader {
   [[nodiscard]] const shm::WakePage& wake() const {
     return *reinterpret_cast<const shm::WakePage*>(wake_view_.data() + admission_.wake_offset);
   }
+  [[nodiscard]] const shm::GroupWakePage& group_wake() const {
+    return reinterpret_cast<const shm::GroupWakePage&>(wake());
+  }
   [[nodiscard]] shm::AdmissionState state() const {
     return static_cast<shm::AdmissionState>(wake().line.state.load());
   }

@@ -7,6 +7,8 @@
 #include "shm/reader.hpp"
 #include "tests/support/must.hpp"
 
+#include <fcntl.h>
+
 #include <memory>
 #include <utility>
 
@@ -37,7 +39,9 @@ class LocalLink {
     auto admission = publisher_->attach(std::move(request));
     if (!admission) return std::move(admission).error();
     last_id_ = admission->reader_id;
-    auto started = (*reader)->start(view_of(*wake_arena_), admission->wake_offset);
+    shm::UniqueFd room{room_event_.valid() ? ::fcntl(room_event_.get(), F_DUPFD_CLOEXEC, 0) : -1};
+    auto started = (*reader)->start(view_of(*wake_arena_), admission->wake_offset, shm::UniqueFd{},
+                                    std::move(room));
     if (!started) return std::move(started).error();
     return reader;
   }
@@ -46,6 +50,9 @@ class LocalLink {
     return must(try_attach(options, std::move(event)));
   }
 
+  /// Readers attached from now on say through this eventfd that they have a credit again.
+  void use_room_event(shm::UniqueFd event) { room_event_ = std::move(event); }
+  [[nodiscard]] int room_event() const { return room_event_.get(); }
   /// Closes the publisher, as its process's end would.
   void close_publisher() { publisher_.reset(); }
   [[nodiscard]] std::uint32_t last_reader_id() const { return last_id_; }
@@ -62,6 +69,7 @@ class LocalLink {
   shm::PublisherPtr publisher_;
   std::shared_ptr<shm::Arena> reader_arena_;
   std::shared_ptr<shm::Arena> wake_arena_;
+  shm::UniqueFd room_event_;
   std::uint32_t last_id_ = 0;
 };
 

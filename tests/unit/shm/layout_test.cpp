@@ -109,6 +109,18 @@ TEST(Layout, GivesAReaderPageAPairOfWordsForEach64Slots) {
   EXPECT_EQ(reader_page_bytes(129), 2432u);
 }
 
+TEST(Layout, HasAWakePageOf2240BytesForAMemberOfAGroup) {
+  EXPECT_EQ(sizeof(GroupWakePage), 2240u);
+  EXPECT_EQ(offsetof(GroupWakePage, wake), 0u);
+  EXPECT_EQ(offsetof(GroupWakePage, assignments.assigned), 128u);
+  EXPECT_EQ(offsetof(GroupWakePage, assignments.finished), 136u);
+  EXPECT_EQ(offsetof(GroupWakePage, ring), 192u);
+  EXPECT_EQ(assignment_word(3, true, 5), 0xe000'0000'0000'0005u);
+  EXPECT_EQ(assigned_lane(0xe000'0000'0000'0005u), 3u);
+  EXPECT_EQ(assigned_sequence(0xe000'0000'0000'0005u), 5u);
+  EXPECT_EQ(static_cast<int>(DeliveryMode::group), 4);
+}
+
 TEST(Layout, HasAWakePageOfTwoLines) {
   EXPECT_EQ(sizeof(WakePage), 128u);
   EXPECT_EQ(offsetof(WakeLine, wake), 0u);

@@ -36,7 +36,8 @@ StreamOptions options_of(const Case& c) {
 
 int work(const Case& c) {
   LocalLink link(options_of(c));
-  std::array<ReaderPtr, 2> readers{link.attach({.mode = c.mode}), link.attach({.mode = c.mode})};
+  std::array<ReaderPtr, 2> readers{link.attach({.mode = c.mode, .group = "one"}),
+                                   link.attach({.mode = c.mode, .group = "two"})};
   std::array<Loan, 3> loans;
   // Everything is touched once before: a first touch may fault, which is no system call, but also
   // warms whatever the C library sets up lazily.
@@ -86,6 +87,7 @@ INSTANTIATE_TEST_SUITE_P(Streams, Quiet,
                          testing::Values(Case{"SmallNext", 64, DeliveryMode::next},
                                          Case{"SmallLatest", 64, DeliveryMode::latest},
                                          Case{"SmallReliable", 64, DeliveryMode::reliable},
+                                         Case{"SmallGroup", 64, DeliveryMode::group},
                                          Case{"LargeNext", kLargeSlotBytes, DeliveryMode::next},
                                          Case{"LargeReliable", kLargeSlotBytes,
                                               DeliveryMode::reliable}),

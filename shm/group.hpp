@@ -1,0 +1,123 @@
+// Groups: who of a group gets which entry of the stream. Private to the publisher.
+//
+// For each group and lane three marks and two bits per place of the ring:
+//
+//        oldest                    next                 head
+//   ------|-------------------------|--------------------|------>  sequences
+//         | with a member, settled, |  waits for a       |
+//         | or to be given again    |  member's credit   |
+//
+//   unsettled   not acknowledged; its entry is kept
+//   again       of these: whoever had it is gone, another one shall have it
+//
+// So an entry is with one member at most, the memory is bounded whatever happens, and what must be
+// kept of a lane is one number, `oldest`. Members settle in the order of their assignments; the
+// assignments themselves lie in their wake pages, where only the publisher writes.
+//
+// Everything here happens under the publisher's lock, by its owner or a visitor, and never blocks.
+// Groups are made by visitors; nothing else allocates.
+#pragma once
+
+#include "shm/fd.hpp"
+#include "shm/layout.hpp"
+#include "sluice/options.hpp"
+
+#include <array>
+#include <memory>
+#include <vector>
+
+namespace sluice::shm {
+
+/// What there is of a lane.
+struct LaneExtent {
+  std::uint64_t head = 0;  // published last
+  std::uint64_t tail = 1;  // oldest that is not retired
+};
+using LaneExtents = std::array<LaneExtent, kMaxLanes>;
+
+class Group;
+
+/// A subscription that is a member. Belongs to its registration (publisher.hpp).
+struct GroupMember {
+  Group* group = nullptr;            // none: it has left
+  const ReaderPage* page = nullptr;  // foreign: every word of it is input
+  GroupWakePage* wake = nullptr;
+  const UniqueFd* event = nullptr;
+  std::uint32_t credits = 0;
+  std::uint64_t assigned = 0;
+  std::uint64_t settled = 0;
+  std::uint32_t woken = 0;   // ticket of the sleep that was ended last
+  std::uint32_t ticket = 0;  // that its wants_room shows for us
+
+  [[nodiscard]] std::uint64_t outstanding() const noexcept { return assigned - settled; }
+  [[nodiscard]] bool has_credit() const noexcept { return outstanding() < credits; }
+};
+
+class Group {
+ public:
+  /// @param ring_entries  of each lane; 0 where there is none
+  Group(const GroupName& name, const std::array<std::uint32_t, kMaxLanes>& ring_entries,
+        std::size_t max_members);
+
+  [[nodiscard]] const GroupName& name() const noexcept { return name_; }
+  [[nodiscard]] bool has_members() const noexcept { return !members_.empty(); }
+  [[nodiscard]] const std::vector<GroupMember*>& members() const noexcept { return members_; }
+  /// All entries of the lane below are settled.
+  [[nodiscard]] std::uint64_t oldest(std::uint32_t lane) const noexcept {
+    return lanes_[lane].oldest;
+  }
+
+  /// Before the first member: where the group starts.
+  void start(std::uint32_t lane, std::uint64_t sequence) noexcept;
+  void join(GroupMember& member) noexcept;
+  /// Notes what it settled at last; the rest waits for another member.
+  void leave(GroupMember& member) noexcept;
+  /// Notes what has been settled. False when the page says what no member writes.
+  bool read(GroupMember& member) noexcept;
+  /// Entries that were retired while nobody was here.
+  void forget_below(const LaneExtents& extents) noexcept;
+
+  /// Gives the next entry to the member with a credit that has the fewest; who got it, or nobody.
+  GroupMember* assign_next(const LaneExtents& extents) noexcept;
+  /// Whether some entry waits for a credit.
+  [[nodiscard]] bool waits(const LaneExtents& extents) const noexcept;
+  /// Whether all that was published is settled.
+  [[nodiscard]] bool drained(const LaneExtents& extents) const noexcept;
+  /// Whom to wait for until entry `sequence` of the lane can be retired.
+  [[nodiscard]] GroupMember* holder(std::uint32_t lane, std::uint64_t sequence) const noexcept;
+
+ private:
+  class Bits {
+   public:
+    void resize(std::uint32_t count) { words_.resize((std::size_t{count} + 63) / 64); }
+    void set(std::uint64_t i) noexcept { words_[i / 64] |= std::uint64_t{1} << (i % 64); }
+    void clear(std::uint64_t i) noexcept { words_[i / 64] &= ~(std::uint64_t{1} << (i % 64)); }
+    [[nodiscard]] bool test(std::uint64_t i) const noexcept {
+      return (words_[i / 64] >> (i % 64) & 1) != 0;
+    }
+
+   private:
+    std::vector<std::uint64_t> words_;
+  };
+  struct Lane {
+    std::uint64_t mask = 0;
+    std::uint64_t oldest = 1;
+    std::uint64_t next = 1;
+    std::uint64_t again_from = 1;  // no bit in `again` stands below
+    std::uint64_t again_count = 0;
+    Bits unsettled;
+    Bits again;
+  };
+  void settle(std::uint64_t word) noexcept;
+  void advance(Lane& lane) noexcept;
+  GroupMember* pick() noexcept;
+  static std::uint64_t take_again(Lane& lane) noexcept;
+
+  GroupName name_;
+  std::array<Lane, kMaxLanes> lanes_{};
+  std::uint32_t lane_count_ = 0;
+  std::vector<GroupMember*> members_;  // capacity for all
+  std::size_t turn_ = 0;               // who is asked first
+};
+
+}  // namespace sluice::shm
