@@ -27,6 +27,7 @@
 
 #include <concepts>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -70,6 +71,15 @@ concept Receiver = requires(R receiver) {
   // empty span is allowed now and then, the caller waits again.
   { receiver.wait() } -> std::same_as<std::span<const std::byte>>;
   { receiver.release() } -> std::same_as<void>;  // ends the use of that message
+};
+
+/// A receiver may prefer to call than to be called: for each message, in a thread of its own, until
+/// the handler says that it was the last one; throws what the handler throws. Fan-outs then use
+/// this.
+using Handler = std::function<bool(std::span<const std::byte>)>;
+template <typename R>
+concept Delivering = Receiver<R> && requires(R receiver, const Handler& handler) {
+  { receiver.deliver(handler) } -> std::same_as<void>;
 };
 
 template <typename P>

@@ -12,8 +12,11 @@
 //   pipeline without a clock to wait for), no last sample kept. shm-size is its default of 64 MiB,
 //   ten frames, allocated as they are first used. Nothing is dropped: a camera that finds the
 //   memory full waits.
-// - appsrc and appsink pass frames from and to threads of the pipeline. That is how a program uses
-//   GStreamer; a source or sink element of its own would spare the hop.
+//
+// `gstreamer` is how programs do this: appsrc and appsink pass every frame from and to threads of
+// the pipeline. `gstreamer-direct` spares these hops, as a camera's source element and a sink
+// element with the work in it would: the camera's own thread pushes the frame through to shmsink,
+// and the consumer works in appsink's callback, which runs in shmsrc's thread.
 #include "tests/bench/cell.hpp"
 #include "tests/bench/clock.hpp"
 #include "tests/bench/process.hpp"
@@ -26,6 +29,10 @@
 
 #include <atomic>
 #include <cerrno>
+#include <chrono>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -83,10 +90,11 @@ class Pipeline {
 
 class GstSender {
  public:
-  GstSender(const Channel& channel, const std::string& socket)
+  GstSender(const Channel& channel, const std::string& socket, bool direct)
       : readers_(channel.readers),
         pipeline_(
-            "appsrc name=from is-live=true format=time caps=" + std::string(kCaps) +
+            (direct ? "identity name=from silent=true"
+                    : "appsrc name=from is-live=true format=time caps=" + std::string(kCaps)) +
             " ! shmsink name=to sync=false async=false enable-last-sample=false socket-path=" +
             socket),
         source_(pipeline_.element("from")),
@@ -94,10 +102,12 @@ class GstSender {
     g_signal_connect(sink_, "client-connected", G_CALLBACK(on_client), this);
     if (!pipeline_.play()) throw std::runtime_error("GStreamer: shmsink does not start");
     ask_for_allocator();
+    if (direct) begin_stream();
   }
   GstSender(const GstSender&) = delete;
   GstSender& operator=(const GstSender&) = delete;
   ~GstSender() {
+    if (entry_ != nullptr) gst_object_unref(entry_);
     gst_object_unref(allocator_);
     gst_object_unref(source_);
     gst_object_unref(sink_);
@@ -122,9 +132,10 @@ class GstSender {
     gst_memory_unmap(memory_, &map_);
     GstBuffer* const buffer = gst_buffer_new();
     gst_buffer_append_memory(buffer, memory_);
-    if (gst_app_src_push_buffer(GST_APP_SRC(source_), buffer) != GST_FLOW_OK) {
-      throw std::runtime_error("GStreamer: appsrc refuses a frame");
-    }
+    const GstFlowReturn flow = entry_ != nullptr
+                                   ? gst_pad_chain(entry_, buffer)
+                                   : gst_app_src_push_buffer(GST_APP_SRC(source_), buffer);
+    if (flow != GST_FLOW_OK) throw std::runtime_error("GStreamer: a frame is refused");
   }
 
  private:
@@ -145,11 +156,25 @@ class GstSender {
     if (allocator_ == nullptr) throw std::runtime_error("GStreamer: shmsink offers no allocator");
   }
 
+  /// What a source element tells the others before its first frame.
+  void begin_stream() {
+    entry_ = gst_element_get_static_pad(source_, "sink");
+    GstCaps* const caps = gst_caps_from_string(kCaps);
+    GstSegment segment;
+    gst_segment_init(&segment, GST_FORMAT_TIME);
+    const bool begun = gst_pad_send_event(entry_, gst_event_new_stream_start("camera")) != 0 &&
+                       gst_pad_send_event(entry_, gst_event_new_caps(caps)) != 0 &&
+                       gst_pad_send_event(entry_, gst_event_new_segment(&segment)) != 0;
+    gst_caps_unref(caps);
+    if (!begun) throw std::runtime_error("GStreamer: the stream cannot begin");
+  }
+
   std::atomic<unsigned> clients_{0};
   const unsigned readers_;
   Pipeline pipeline_;
   GstElement* const source_;
   GstElement* const sink_;
+  GstPad* entry_ = nullptr;  // when direct
   GstAllocator* allocator_ = nullptr;
   GstAllocationParams parameters_{};
   GstMemory* memory_ = nullptr;
@@ -187,6 +212,10 @@ class GstReceiver {
     sample_ = nullptr;
   }
 
+ protected:
+  GstAppSink* sink() const { return GST_APP_SINK(sink_); }
+  Pipeline& pipeline() { return pipeline_; }
+
  private:
   std::span<const std::byte> pull(std::uint64_t timeout_ns) {
     sample_ = gst_app_sink_try_pull_sample(GST_APP_SINK(sink_), timeout_ns);
@@ -206,6 +235,64 @@ class GstReceiver {
   GstMapInfo map_{};
 };
 
+/// Hands messages out in the thread of the pipeline that brings them.
+class GstDirectReceiver : public GstReceiver {
+ public:
+  explicit GstDirectReceiver(const std::string& socket) : GstReceiver(socket) {
+    GstAppSinkCallbacks callbacks{};
+    callbacks.new_sample = on_sample;
+    gst_app_sink_set_callbacks(sink(), &callbacks, this, nullptr);
+  }
+
+  void deliver(const Handler& handler) {
+    std::unique_lock lock(mutex_);
+    handler_ = &handler;
+    changed_.notify_all();
+    while (!changed_.wait_for(lock, std::chrono::seconds{1}, [this] { return ended_; })) {
+      pipeline().require_no_error();
+    }
+    if (failure_) std::rethrow_exception(failure_);
+  }
+
+ private:
+  static GstFlowReturn on_sample(GstAppSink*, gpointer self) {
+    static_cast<GstDirectReceiver*>(self)->take();
+    return GST_FLOW_OK;
+  }
+
+  void take() {
+    const Handler* handler = nullptr;
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [this] { return handler_ != nullptr; });
+      if (ended_) return;
+      handler = handler_;
+    }
+    bool more = false;
+    std::exception_ptr failure;
+    try {
+      const std::span<const std::byte> message = poll();
+      if (message.empty()) return;
+      more = (*handler)(message);
+      release();
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    if (more) return;
+    const std::lock_guard lock(mutex_);
+    failure_ = failure;
+    ended_ = true;
+    changed_.notify_all();
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  const Handler* handler_ = nullptr;
+  bool ended_ = false;
+  std::exception_ptr failure_;
+};
+
+template <typename R>
 class GStreamer {
  public:
   explicit GStreamer(const CellContext& cell) : socket_(cell.directory + "/frames.sock") {
@@ -220,8 +307,10 @@ class GStreamer {
     }
   }
   void enter(unsigned) { gst_init(nullptr, nullptr); }
-  auto sender(const Channel& channel) { return std::make_unique<GstSender>(channel, socket_); }
-  auto receiver(const Channel&, unsigned) { return std::make_unique<GstReceiver>(socket_); }
+  auto sender(const Channel& channel) {
+    return std::make_unique<GstSender>(channel, socket_, Delivering<R>);
+  }
+  auto receiver(const Channel&, unsigned) { return std::make_unique<R>(socket_); }
   std::vector<pid_t> daemons() { return {}; }
 
  private:
@@ -233,5 +322,7 @@ class GStreamer {
 
 int main(int argc, char** argv) {
   using namespace sluice::bench;
-  return cell_main(argc, argv, {{"gstreamer", make_peer<GStreamer>()}});
+  return cell_main(argc, argv,
+                   {{"gstreamer", make_peer<GStreamer<GstReceiver>>()},
+                    {"gstreamer-direct", make_peer<GStreamer<GstDirectReceiver>>()}});
 }

@@ -42,6 +42,8 @@ constexpr std::array kPeers{
         all},
     PeerInfo{"gstreamer", "gstreamer", "in place",
              "appsrc ! shmsink, frames from its allocator; shmsrc ! appsink; never drops", camera},
+    PeerInfo{"gstreamer-direct", "gstreamer", "in place",
+             "the same without the hops between threads that appsrc and appsink bring", camera},
     PeerInfo{"unix", "socket", "2 copies",
              "Unix socket: SEQPACKET for small messages, STREAM for frames; a pair per reader",
              all_but_camera},

@@ -21,6 +21,7 @@ struct PeerInfo {
 std::span<const PeerInfo> peers();
 
 /// All ratios refer to the best of those that took part, figure by figure.
-inline constexpr std::array<std::string_view, 2> kReferencePeers{"iceoryx", "gstreamer"};
+inline constexpr std::array<std::string_view, 3> kReferencePeers{"iceoryx", "gstreamer",
+                                                                 "gstreamer-direct"};
 
 }  // namespace sluice::bench

@@ -160,21 +160,27 @@ template <Waiting waiting, Receiver R>
 void run_fan_out_reader(const RoleContext& context, R& rx) {
   const Workload& workload = context.workload;
   RoleReport& report = context.report();
-  std::uint64_t word = 0;
-  for (std::uint64_t previous = 0; (word & kLastMessage) == 0;) {
-    const std::span<const std::byte> message = receive<waiting>(rx);
+  std::uint64_t previous = 0;
+  // False when it was the last one.
+  const auto take = [&](std::span<const std::byte> message) {
     const std::uint64_t taken_ns = now_ns();
-    word = load_word(message.data(), 0);
+    const std::uint64_t word = load_word(message.data(), 0);
     const std::uint64_t sent_ns = load_word(message.data(), 1);
     require_intact(message, workload);
-    rx.release();
     const std::uint64_t sequence = word & ~kLastMessage;
     require(sequence > previous, "a frame came twice or out of order", sequence);
     report.lost += sequence - previous - 1;
     previous = sequence;
-    if (sequence <= workload.warm_up_messages) continue;
-    report.latency.record(taken_ns - sent_ns);
-    ++report.messages;
+    if (sequence > workload.warm_up_messages) {
+      report.latency.record(taken_ns - sent_ns);
+      ++report.messages;
+    }
+    return (word & kLastMessage) == 0;
+  };
+  if constexpr (Delivering<R>) {
+    rx.deliver(take);
+  } else {
+    for (bool more = true; more; rx.release()) more = take(receive<waiting>(rx));
   }
 }
 
