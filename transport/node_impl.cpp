@@ -242,11 +242,9 @@ Result<std::shared_ptr<transport::Publication>> NodeImpl::advertise(std::string 
   publications_[id] = published;
   if (link_.state() == transport::Link::State::up) send(published);
   auto registered = await_registered(lock, published.registered);
-  if (!registered) {
-    publications_.erase(id);
-    return std::move(registered).error();
-  }
-  return published.publication;
+  if (registered) return published.publication;
+  drop_publication(id);  // the broker may have taken it after all
+  return std::move(registered).error();
 }
 
 void NodeImpl::send(const Published& published) {
@@ -264,6 +262,10 @@ void NodeImpl::send(const Published& published) {
 
 void NodeImpl::withdraw(std::uint64_t stream_id) {
   const std::lock_guard lock{mutex_};
+  drop_publication(stream_id);
+}
+
+void NodeImpl::drop_publication(std::uint64_t stream_id) {
   if (publications_.erase(stream_id) == 0) return;
   protocol::WithdrawT message;
   message.stream_id = stream_id;
@@ -319,11 +321,9 @@ Result<std::shared_ptr<transport::Subscription>> NodeImpl::subscribe(
   subscriptions_[id] = subscribed;
   if (link_.state() == transport::Link::State::up) send(subscribed);
   auto registered = await_registered(lock, subscribed.registered);
-  if (!registered) {
-    subscriptions_.erase(id);
-    return std::move(registered).error();
-  }
-  return subscribed.subscription;
+  if (registered) return subscribed.subscription;
+  drop_subscription(id);  // the broker may have taken it after all
+  return std::move(registered).error();
 }
 
 void NodeImpl::send(const Subscribed& subscribed) {
@@ -340,6 +340,10 @@ void NodeImpl::send(const Subscribed& subscribed) {
 
 void NodeImpl::unsubscribe(std::uint64_t subscription_id) {
   const std::lock_guard lock{mutex_};
+  drop_subscription(subscription_id);
+}
+
+void NodeImpl::drop_subscription(std::uint64_t subscription_id) {
   if (subscriptions_.erase(subscription_id) == 0) return;
   protocol::UnsubscribeT message;
   message.subscription_id = subscription_id;

@@ -102,6 +102,8 @@ class NodeImpl final : private transport::LinkOwner {
   void link_received(transport::Received received) override;
   void link_changed() override;
 
+  void drop_publication(std::uint64_t stream_id);
+  void drop_subscription(std::uint64_t subscription_id);
   void send(const Published& published);
   void send(const Subscribed& subscribed);
   void send(const Watched& watched);
