@@ -28,18 +28,19 @@ void Publisher::assign() noexcept {
   }
 }
 
-// Whether entries wait for a credit.
+// Whether it wants to know when somebody settles: entries wait for a credit, or the end for what is
+// not settled.
 bool Publisher::serve(Group& group) noexcept {
   const LaneExtents lanes = extents();
   refresh(group);
   do {
     while (GroupMember* member = group.assign_next(lanes)) wake_member(*member);
-    if (!group.waits(lanes)) {
+    if (!group.waits(lanes) && (!ended_ || group.drained(lanes))) {
       withdraw_tickets(group);
-      if (ended_ && group.drained(lanes)) finish(group);
+      if (ended_) finish(group);
       return false;
     }
-  } while (ask_for_credit(group));
+  } while (ask(group, lanes));
   return group.has_members();
 }
 
@@ -60,8 +61,8 @@ void Publisher::refresh(Group& group) noexcept {
   }
 }
 
-// Whether a credit has come before our tickets were seen.
-bool Publisher::ask_for_credit(Group& group) noexcept {
+// Asks to be told. Whether what we want has come before our tickets were seen.
+bool Publisher::ask(Group& group, const LaneExtents& lanes) noexcept {
   for (GroupMember* member : group.members()) {
     // The owner sleeps for this one, with a ticket of its own, and looks itself.
     if (waits_for_ != nullptr && waits_for_->member.get() == member) continue;
@@ -70,6 +71,7 @@ bool Publisher::ask_for_credit(Group& group) noexcept {
     member->wake->wake.line.wants_room.store(member->ticket, std::memory_order_seq_cst);
   }
   refresh(group);
+  if (!group.waits(lanes)) return group.drained(lanes);
   return std::any_of(group.members().begin(), group.members().end(),
                      [](const GroupMember* member) { return member->has_credit(); });
 }

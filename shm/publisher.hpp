@@ -101,7 +101,8 @@ class Publisher {
   /// owner out only when there is one.
   std::size_t reap() noexcept;
   /// Gives entries that wait for a group's credit to members that have one again. The owner does it
-  /// in each of its calls; this is for when it is idle. Whether some still wait.
+  /// in each of its calls; this is for when it is idle. Whether some still wait, or the end waits
+  /// for what is not acknowledged.
   bool tend() noexcept;
   /// All pools that there are.
   [[nodiscard]] Result<StreamDescriptors> share() const;
@@ -216,7 +217,7 @@ class Publisher {
   void assign() noexcept;
   bool serve(Group& group) noexcept;
   void refresh(Group& group) noexcept;
-  bool ask_for_credit(Group& group) noexcept;
+  bool ask(Group& group, const LaneExtents& lanes) noexcept;
   void withdraw_tickets(Group& group) noexcept;
   void wake_member(GroupMember& member) noexcept;
   void finish(Group& group) noexcept;
@@ -280,7 +281,7 @@ class Publisher {
   std::vector<const Word32*> sleep_words_;       // of readers_[i], apart so that publish is quick
   std::vector<std::uint32_t> woken_;             // ticket that readers_[i] was last woken for
   std::vector<std::unique_ptr<Group>> groups_;   // capacity for as many as readers
-  bool group_waits_ = false;                     // entries wait for a credit
+  bool group_waits_ = false;                     // what tend() returns
   std::uint32_t room_ticket_ = 0;
   std::uint32_t held_granted_ = 0;
   const Registration* waits_for_ = nullptr;  // the owner sleeps on its page

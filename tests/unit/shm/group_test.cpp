@@ -381,6 +381,20 @@ TEST(EndOfAGroup, ComesWhenAllIsAcknowledged) {
   EXPECT_EQ(b->wait(soon()), Outcome::ended);
 }
 
+TEST(EndOfAGroup, IsAskedFor) {
+  LocalLink link(group_stream());
+  link.use_room_event(UniqueFd{::eventfd(0, EFD_CLOEXEC)});
+  const ReaderPtr a = link.attach(worker(2));
+  publish(link, 1, 1);
+  link.publisher().end();
+  EXPECT_TRUE(link.publisher().tend());
+  EXPECT_EQ(drain(*a), Numbers{1});
+  eventfd_t count = 0;
+  EXPECT_EQ(::eventfd_read(link.room_event(), &count), 0);
+  EXPECT_FALSE(link.publisher().tend());
+  EXPECT_EQ(a->wait(soon()), Outcome::ended);
+}
+
 TEST(EndOfAGroup, ComesWithThePublishers) {
   LocalLink link(group_stream());
   const ReaderPtr a = link.attach(worker(1));
