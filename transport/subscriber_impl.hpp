@@ -25,6 +25,7 @@ struct WaitSet::Impl {
   bool arm() noexcept;
   /// Takes in what the subscribers' inboxes hold; whether there was anything.
   bool take_in() noexcept;
+  [[nodiscard]] shm::Reader* only_reader() const noexcept;
   /// A subscriber has something to say beside messages: it was revoked.
   [[nodiscard]] bool settled() const noexcept;
 

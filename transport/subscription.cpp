@@ -47,6 +47,7 @@ void Subscription::notify() {
   // relaxed: under the lock
   news_.store(true, std::memory_order_relaxed);
   interrupt_();
+  for (const auto& [stream_id, held] : held_) held.reader->interrupt();  // who waits for it alone
 }
 
 Result<Subscription::Request> Subscription::open(const protocol::FoundT& found,

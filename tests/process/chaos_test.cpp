@@ -160,6 +160,12 @@ TEST_F(Chaos, LeavesNothingBehindAndHarmsNobody) {
     })) << publisher->subscriber_count();
   };
 
+  // The broker answers in order: when this is answered, it knows all that the node has told it.
+  const auto registered = [&] {
+    ASSERT_TRUE(eventually([&] { return node->connected(); }));
+    ASSERT_TRUE(node->subscribe("probe"));
+  };
+
   struct Footprint {
     std::size_t own, brokers;
     std::uint64_t mapped, resident;
@@ -178,7 +184,7 @@ TEST_F(Chaos, LeavesNothingBehindAndHarmsNobody) {
   }
   settle();
   restart_broker();
-  ASSERT_TRUE(eventually([&] { return node->connected(); }));
+  registered();
   exchange();
   const Footprint before = footprint();
 
@@ -189,6 +195,7 @@ TEST_F(Chaos, LeavesNothingBehindAndHarmsNobody) {
     if (HasFatalFailure()) return;
   }
   settle();
+  registered();
   exchange();
   EXPECT_TRUE(eventually([&] { return descriptors(::getpid()) <= before.own; }))
       << before.own << " descriptors before, " << descriptors(::getpid()) << " after";
