@@ -26,6 +26,9 @@ struct Hello {
   std::uint32_t max_held = 0;
   std::uint32_t history = 0;
   std::uint64_t type_hash = 0;
+  std::uint32_t credits = 0;
+  std::uint32_t reserved = 0;
+  char group[32] = {};  // ends with NUL
 };
 
 struct Offer {
@@ -138,6 +141,9 @@ Result<shm::AttachRequest> receive_request(int socket, const shm::Publisher& pub
   request.options.max_held = hello->max_held;
   request.options.history = hello->history;
   request.options.type_hash = hello->type_hash;
+  request.options.credits = hello->credits;
+  request.options.group =
+      std::string_view{hello->group, ::strnlen(hello->group, sizeof hello->group)};
   request.reader_arena = std::move(*arena);
   request.page_offset = page->offset;
   request.wake_arena = std::move(*wakes);
@@ -180,6 +186,9 @@ Result<shm::ReaderPtr> subscribe(int socket, const SubscriptionOptions& options,
   hello.max_held = options.max_held;
   hello.history = options.history;
   hello.type_hash = options.type_hash;
+  hello.credits = options.credits;
+  const std::string_view group = options.group.view();
+  std::copy(group.begin(), group.end(), hello.group);
   if (auto sent = send(socket, hello, {}, deadline_ns); !sent) return std::move(sent).error();
 
   auto first = receive_packet(socket, deadline_ns);

@@ -27,7 +27,9 @@ using transport::SharedFd;
 constexpr std::uint64_t kWake = 0;
 constexpr std::uint64_t kTimer = 1;
 constexpr std::uint64_t kLink = 2;
+constexpr std::uint64_t kRoom = 3;
 constexpr std::uint64_t kFirstPeer = 16;
+constexpr std::uint64_t kTendNs = 100'000'000;
 constexpr std::uint64_t kNudgeNs = 10'000'000;
 constexpr std::uint64_t kAnswerNs = 2'000'000'000;  // for a broker that is there
 
@@ -55,6 +57,17 @@ NodeOptions with_name(NodeOptions options) {
 
 Error not_registered(const Error& link) {
   return Error{Errc::system, link.sys_errno, "the broker did not answer in time: " + link.message};
+}
+
+Result<void> check_group(const SubscriptionOptions& options) {
+  if (!options.group.valid()) {
+    return Error{Errc::invalid_argument, 0, "the name of a group has 1 to 31 bytes"};
+  }
+  if (options.credits == 0 || options.credits > kMaxCredits) {
+    return Error{Errc::invalid_argument, 0,
+                 "a member of a group has 1 to " + std::to_string(kMaxCredits) + " credits"};
+  }
+  return {};
 }
 
 void watch_fd(int epoll, int fd, std::uint64_t key, std::uint32_t events, int operation) {
@@ -97,6 +110,7 @@ Result<void> NodeImpl::set_up() {
   }
   watch_fd(epoll_.get(), wake_.get(), kWake, EPOLLIN, EPOLL_CTL_ADD);
   watch_fd(epoll_.get(), timer_.get(), kTimer, EPOLLIN, EPOLL_CTL_ADD);
+  rooms_.on_new([this](int fd) { watch_fd(epoll_.get(), fd, kRoom, EPOLLIN, EPOLL_CTL_ADD); });
   signal();  // the first step connects
   if (options_.background_thread) thread_ = std::thread([this] { run(); });
   return {};
@@ -140,6 +154,7 @@ void NodeImpl::step(int timeout_ms) {
   const int n =
       ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout_ms);
   const std::lock_guard lock{mutex_};
+  bool room = false;
   for (int i = 0; i < n; ++i) {
     const std::uint64_t key = events[static_cast<std::size_t>(i)].data.u64;
     std::uint64_t ignored = 0;
@@ -147,6 +162,8 @@ void NodeImpl::step(int timeout_ms) {
       (void)::read(wake_.get(), &ignored, sizeof ignored);
     } else if (key == kTimer) {
       (void)::read(timer_.get(), &ignored, sizeof ignored);
+    } else if (key == kRoom) {
+      room = true;
     } else if (key == kLink) {
       link_.ready();
     } else {
@@ -155,7 +172,7 @@ void NodeImpl::step(int timeout_ms) {
   }
   bury();
   const std::uint64_t now = shm::now_ns();
-  arm_timer(std::min(link_.tick(now), nudge(now)));
+  arm_timer(std::min({link_.tick(now), nudge(now), tend(room, now)}));
   changed_.notify_all();
 }
 
@@ -295,14 +312,15 @@ void NodeImpl::admit(const protocol::AdmitT& admit, std::uint32_t request,
     return link_.reply(request, transport::to_failed({Errc::refused, 0, "the stream has ended"}));
   }
   if (admit.has_process && !descriptors.empty()) know_peer(admit.node_id, descriptors.back());
-  auto admission = at->second.publication->admit(admit, std::move(descriptors), wakes_, foreign_);
+  auto admission =
+      at->second.publication->admit(admit, std::move(descriptors), wakes_, foreign_, rooms_);
   if (!admission) {
     log(LogLevel::warning, "topic '" + at->second.publication->topic() + "': node '" + admit.node +
                                "' is not admitted: " + admission.error().message);
     forget_strangers();
     return link_.reply(request, transport::to_failed(admission.error()));
   }
-  link_.reply(request, std::move(admission->answer), {admission->wake_arena});
+  link_.reply(request, std::move(admission->answer), std::move(admission->descriptors));
 }
 
 // --- subscriptions
@@ -312,6 +330,9 @@ Result<std::shared_ptr<transport::Subscription>> NodeImpl::subscribe(
     std::string filter, const SubscriptionOptions& options, std::function<void()> interrupt,
     shm::UniqueFd event) {
   if (auto valid = check_filter(filter); !valid) return std::move(valid).error();
+  if (options.mode == DeliveryMode::group) {
+    if (auto valid = check_group(options); !valid) return std::move(valid).error();
+  }
   std::unique_lock lock{mutex_};
   Subscribed subscribed;
   subscribed.subscription = std::make_shared<transport::Subscription>(
@@ -376,7 +397,8 @@ void NodeImpl::admitted(std::uint64_t subscription_id, std::uint64_t stream_id,
   const auto start = [&]() -> Result<void> {
     if (!answer) return answer.error();
     const protocol::AdmittedT* admitted = answer->message.body.AsAdmitted();
-    const std::size_t expected = admitted ? std::size_t{1} + admitted->has_process : 0;
+    const std::size_t expected =
+        admitted ? std::size_t{1} + admitted->has_room_event + admitted->has_process : 0;
     if (admitted == nullptr || answer->descriptors.size() != expected) {
       return Error{Errc::untrusted, 0, "the broker passed on an invalid admission"};
     }
@@ -387,7 +409,10 @@ void NodeImpl::admitted(std::uint64_t subscription_id, std::uint64_t stream_id,
       know_peer(node_id, answer->descriptors.back());
       process = std::move(answer->descriptors.back());
     }
-    return subscription.start(stream_id, *admitted, std::move(*wakes), std::move(process));
+    shm::UniqueFd room;
+    if (admitted->has_room_event) room = std::move(answer->descriptors[1]);
+    return subscription.start(stream_id, *admitted, std::move(*wakes), std::move(process),
+                              std::move(room));
   };
   if (auto started = start(); !started) {
     log(LogLevel::warning,
@@ -408,6 +433,26 @@ void NodeImpl::bury() {
     }
   }
   if (any) forget_strangers();
+}
+
+// Entries that wait for a group's credit, while the publishers' threads may do something else. Who has
+// a credit again says so by an event; while some wait we also look by ourselves, since others of that
+// user could have read the event. So we do while the broker is away, and nobody tells that a member
+// has left.
+std::uint64_t NodeImpl::tend(bool asked, std::uint64_t now_ns) {
+  bool look_again = link_.state() != transport::Link::State::up &&
+                    std::any_of(publications_.begin(), publications_.end(), [](const auto& entry) {
+                      return entry.second.publication->has_groups();
+                    });
+  if (asked || now_ns >= tend_due_ns_) {
+    rooms_.clear();  // before we look: what comes then is another event
+    for (const auto& [id, published] : publications_) {
+      if (published.publication->tend()) look_again = true;
+    }
+    tend_due_ns_ = shm::kNever;
+  }
+  if (look_again) tend_due_ns_ = std::min(tend_due_ns_, now_ns + kTendNs);
+  return tend_due_ns_;
 }
 
 // Who polls for streams of other users looks every ten milliseconds.

@@ -6,6 +6,7 @@
 // the path of a message: publishers and subscribers use their streams without this object.
 #pragma once
 
+#include "shm/clock.hpp"
 #include "shm/fd.hpp"
 #include "sluice/node.hpp"
 #include "transport/link.hpp"
@@ -118,6 +119,7 @@ class NodeImpl final : private transport::LinkOwner {
   void forget_strangers();
   void bury();
   std::uint64_t nudge(std::uint64_t now_ns);
+  std::uint64_t tend(bool asked, std::uint64_t now_ns);
 
   NodeOptions options_;
   std::uint64_t id_ = 0;
@@ -139,6 +141,8 @@ class NodeImpl final : private transport::LinkOwner {
   std::uint64_t nudge_due_ns_ = 0;
   transport::OwnArenas pages_{"sluice-readers"};
   transport::OwnArenas wakes_{"sluice-wakes"};
+  transport::RoomEvents rooms_;
+  std::uint64_t tend_due_ns_ = shm::kNever;
   transport::ForeignArenas foreign_;
   std::thread thread_;
 };

@@ -15,7 +15,7 @@ protocol::OfferT offer_of(const shm::Geometry& geometry, const StreamOptions& op
   offer.latest = options.offered.latest;
   offer.next = options.offered.next;
   offer.reliable = options.offered.reliable;
-  offer.group = false;  // TODO(groups)
+  offer.group = options.offered.group;
   offer.history = geometry.lanes[0].history;
   offer.depth = geometry.lanes[0].depth;
   offer.type_hash = geometry.type_hash;
@@ -51,7 +51,8 @@ Result<std::vector<SharedFd>> Publication::descriptors() const {
 
 Result<Publication::Admission> Publication::admit(const protocol::AdmitT& admit,
                                                   std::vector<shm::UniqueFd> descriptors,
-                                                  OwnArenas& wakes, ForeignArenas& readers) {
+                                                  OwnArenas& wakes, ForeignArenas& readers,
+                                                  RoomEvents& rooms) {
   const std::size_t expected = std::size_t{1} + admit.has_event + admit.has_process;
   if (descriptors.size() != expected || admit.want == nullptr) return malformed("subscription");
   auto arena = readers.open(descriptors[0], "a reader arena", admit.arena_bytes);
@@ -61,6 +62,8 @@ Result<Publication::Admission> Publication::admit(const protocol::AdmitT& admit,
   request.options.max_held = admit.want->max_held;
   request.options.history = admit.want->history;
   request.options.type_hash = admit.want->type_hash;
+  request.options.group = GroupName{std::string_view{admit.want->group}};
+  request.options.credits = admit.want->credits;
   request.reader_arena = std::move(*arena);
   request.page_offset = admit.page_offset;
   if (admit.has_event) request.event = std::move(descriptors[1]);
@@ -68,6 +71,13 @@ Result<Publication::Admission> Publication::admit(const protocol::AdmitT& admit,
   auto wake = wakes.for_user(admit.uid);
   if (!wake) return std::move(wake).error();
   request.wake_arena = wake->arena;
+  const bool in_group = request.options.mode == DeliveryMode::group;
+  SharedFd room;
+  if (in_group) {
+    auto event = rooms.for_user(admit.uid);
+    if (!event) return std::move(event).error();
+    room = std::move(*event);
+  }
   leave(admit.subscription_id);  // it attaches again: what it had before is over
   auto admission = stream_.attach(std::move(request));
   if (!admission) return std::move(admission).error();
@@ -76,7 +86,10 @@ Result<Publication::Admission> Publication::admit(const protocol::AdmitT& admit,
   result.answer.reader_id = admission->reader_id;
   result.answer.wake_offset = admission->wake_offset;
   result.answer.arena_bytes = wake->arena->size();
-  result.wake_arena = wake->fd;
+  result.answer.has_room_event = in_group;
+  result.descriptors.push_back(wake->fd);
+  if (in_group) result.descriptors.push_back(std::move(room));
+  has_groups_ = has_groups_ || in_group;
   return result;
 }
 

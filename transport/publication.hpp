@@ -5,6 +5,7 @@
 #include "shm/publisher.hpp"
 #include "transport/connection.hpp"
 #include "transport/memory_cache.hpp"
+#include "transport/room_events.hpp"
 
 #include <atomic>
 #include <cstdint>
@@ -29,16 +30,19 @@ class Publication {
 
   struct Admission {
     protocol::AdmittedT answer;
-    SharedFd wake_arena;
+    std::vector<SharedFd> descriptors;
   };
   /// Admits the subscription that the broker passed on. Every field of it is input.
   Result<Admission> admit(const protocol::AdmitT& admit, std::vector<shm::UniqueFd> descriptors,
-                          OwnArenas& wakes, ForeignArenas& readers);
+                          OwnArenas& wakes, ForeignArenas& readers, RoomEvents& rooms);
   /// This subscription is over.
   void leave(std::uint64_t subscription_id);
   /// All subscriptions of a process are over.
   void leave_node(std::uint64_t node_id);
   [[nodiscard]] bool has_reader_of(std::uint64_t node_id) const;
+  /// Gives entries that wait to members of groups that have a credit again; whether some still wait.
+  [[nodiscard]] bool has_groups() const noexcept { return has_groups_; }
+  bool tend() { return has_groups_ && stream_.tend(); }
 
   /// The broker has taken the right away; seen by the publisher at its next loan.
   void revoke(std::string why);
@@ -53,6 +57,7 @@ class Publication {
   shm::Publisher& stream_;
   protocol::OfferT offer_;
   std::map<std::uint64_t, Attached> attached_;  // by subscription
+  bool has_groups_ = false;                     // there was a member of one
   std::atomic<bool> revoked_{false};
 };
 

@@ -16,6 +16,10 @@ std::unique_ptr<protocol::WantT> want_of(const SubscriptionOptions& options) {
   want->max_held = options.max_held;
   want->history = options.history;
   want->type_hash = options.type_hash;
+  if (options.mode == DeliveryMode::group) {
+    want->group = options.group.view();
+    want->credits = options.credits;
+  }
   return want;
 }
 
@@ -94,13 +98,15 @@ Result<Subscription::Request> Subscription::open(const protocol::FoundT& found,
 }
 
 Result<void> Subscription::start(std::uint64_t stream_id, const protocol::AdmittedT& admitted,
-                                 std::shared_ptr<const shm::View> wakes, shm::UniqueFd process) {
+                                 std::shared_ptr<const shm::View> wakes, shm::UniqueFd process,
+                                 shm::UniqueFd room_event) {
   const auto at = pending_.find(stream_id);
   if (at == pending_.end()) return malformed("admission");
   Pending pending = std::move(at->second);
   pending_.erase(at);
   shm::Reader* reader = pending.attachment.reader.get();
-  auto started = reader->start(std::move(wakes), admitted.wake_offset, std::move(process));
+  auto started = reader->start(std::move(wakes), admitted.wake_offset, std::move(process),
+                               std::move(room_event));
   if (!started) return started;
   held_[stream_id] = {reader, pending.node_id, pending.held, pending.arena, pending.blind};
   const std::lock_guard lock{mutex_};

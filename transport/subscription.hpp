@@ -76,7 +76,8 @@ class Subscription {
                        OwnArenas& pages, SharedFd event);
   /// The publisher has admitted the reader page.
   Result<void> start(std::uint64_t stream_id, const protocol::AdmittedT& admitted,
-                     std::shared_ptr<const shm::View> wakes, shm::UniqueFd process);
+                     std::shared_ptr<const shm::View> wakes, shm::UniqueFd process,
+                     shm::UniqueFd room_event);
   /// It has not, or the connection was lost first.
   void give_up(std::uint64_t stream_id);
   void give_up_all();

@@ -68,9 +68,10 @@ Result<void> Broker::admitted(Session& session, protocol::AdmittedT& body, std::
                               Fds& fds) {
   const auto question = attaching_.answer(session.node(), request);
   if (!question) return untrusted("Admitted, but nothing was asked");
-  auto valid = fds.size() == 1
+  auto valid = fds.size() == (body.has_room_event ? 2u : 1u)
                    ? check_arena(fds[0], body.arena_bytes, session.who().uid)
-                   : Result<void>{untrusted("Admitted comes with one descriptor, the wake arena")};
+                   : Result<void>{untrusted(
+                         "Admitted comes with the wake arena, and with an eventfd where it says so")};
   Session* subscriber = session_of(question->subscriber);
   if (subscriber == nullptr) return valid;  // it has left, and the publisher has been told
   if (!valid) {
@@ -80,6 +81,7 @@ Result<void> Broker::admitted(Session& session, protocol::AdmittedT& body, std::
   }
   registry_.admit(question->stream, question->subscription);
   std::vector<SharedFd> handed{transport::share(std::move(fds[0]))};
+  if (body.has_room_event) handed.push_back(transport::share(std::move(fds[1])));
   body.has_process = session.peer().process != nullptr;
   if (body.has_process) handed.push_back(session.peer().process);
   audit("attached", "node '" + subscriber->node_name() + "' to '" +

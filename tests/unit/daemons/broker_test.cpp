@@ -105,14 +105,16 @@ TEST_F(BrokerTest, PassesQuestionAndAnswerOn) {
   yes.reader_id = 7;
   yes.wake_offset = 256;
   yes.arena_bytes = wake_.bytes();
-  publisher_->answer(question->message.request, std::move(yes), {wake_.descriptor()});
+  yes.has_room_event = true;
+  publisher_->answer(question->message.request, std::move(yes), {wake_.descriptor(), event});
   const auto answer = subscriber_->next<protocol::AdmittedT>();
   ASSERT_TRUE(answer);
   EXPECT_EQ(answer->message.request, asked);
   EXPECT_EQ(answer->message.body.AsAdmitted()->reader_id, 7u);
   EXPECT_EQ(answer->message.body.AsAdmitted()->wake_offset, 256u);
   EXPECT_TRUE(answer->message.body.AsAdmitted()->has_process);
-  EXPECT_EQ(answer->descriptors.size(), 2u);  // wake arena, pidfd
+  EXPECT_TRUE(answer->message.body.AsAdmitted()->has_room_event);
+  EXPECT_EQ(answer->descriptors.size(), 3u);  // wake arena, eventfd, pidfd
 }
 
 TEST_F(BrokerTest, PassesAPublishersNoOn) {

@@ -104,6 +104,20 @@ TEST(Handshake, AnotherPayloadTypeIsRefused) {
   EXPECT_EQ(connected.accepted.error().message, connected.subscriber.error().message);
 }
 
+TEST(Handshake, AGroupIsJoinedByItsName) {
+  Publisher publisher = make_publisher();
+  const SubscriptionOptions member{.mode = DeliveryMode::group, .group = "workers", .credits = 1};
+  auto a = connect_to(publisher, member);
+  auto b = connect_to(publisher, member);
+  ASSERT_TRUE(a.subscriber && b.subscriber);
+  for (std::uint64_t i = 1; i <= 3; ++i) publish_number(publisher, i);
+  EXPECT_EQ(number_in(a.subscriber->take()), 1u);
+  EXPECT_EQ(number_in(b.subscriber->take()), 2u);
+  auto nameless = connect_to(publisher, {.mode = DeliveryMode::group});
+  ASSERT_FALSE(nameless.subscriber);
+  EXPECT_NE(nameless.subscriber.error().message.find("name of a group"), std::string::npos);
+}
+
 TEST(Handshake, WithoutAnAnswerBothSidesGiveUpInTime) {
   Publisher publisher = make_publisher();
   const SocketEnds ends;
@@ -134,8 +148,9 @@ Result<void> offer_arena(Publisher& publisher, int fd, std::uint64_t bytes, std:
   const SocketEnds ends;
   std::thread peer{[&] {
     const std::uint64_t deadline = shm::deadline_in(2'000'000'000);
-    // Hello: magic, kind 1, layout version, mode next, max_held, history, type hash.
-    const std::array<std::uint32_t, 8> hello{0x3155'4c53, 1, shm::kLayoutVersion, 2, 1, 0, 0, 0};
+    // Hello: magic, kind 1, layout version, mode next, max_held, history, type hash; no credits, no
+    // group.
+    const std::array<std::uint32_t, 18> hello{0x3155'4c53, 1, shm::kLayoutVersion, 2, 1};
     (void)transport::send_packet(ends.subscriber.get(), std::as_bytes(std::span{hello}), {},
                                  deadline);
     auto offer = transport::receive_packet(ends.subscriber.get(), deadline);
