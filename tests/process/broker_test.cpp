@@ -1,6 +1,7 @@
 // The broker as a program: started twice, killed, told to read its configuration again.
 #include "tests/support/broker_client.hpp"
 #include "tests/support/broker_process.hpp"
+#include "tests/support/sanitized.hpp"
 
 #include <gtest/gtest.h>
 
@@ -264,6 +265,7 @@ TEST_F(BrokerProcessTest, TakesTheSocketOfAServiceManagerAndTellsItWhatItDoes) {
 }
 
 TEST_F(BrokerProcessTest, AnIdleBrokerStaysBelowEightMebibytes) {
+  if (kSanitized) GTEST_SKIP() << "the sanitizer needs more";
   BrokerProcess broker{kProgram};
   node(broker, 1);
   std::ifstream status("/proc/" + std::to_string(broker.pid()) + "/status");

@@ -310,13 +310,13 @@ TEST_F(NodeTest, WaitsForTheBrokerOrFailsAtOnce) {
   ASSERT_FALSE(refused);
   EXPECT_NE(refused.error().message.find(broker_.socket()), std::string::npos)
       << refused.error().message;
-  std::thread later{[&] {
-    std::this_thread::sleep_for(100ms);
-    broker_.start();
+  std::thread waiting{[&] {
+    auto patient = Node::create(options("patient"));
+    EXPECT_TRUE(patient) << patient.error().message;
   }};
-  auto patient = Node::create(options("patient"));
-  later.join();
-  EXPECT_TRUE(patient) << patient.error().message;
+  std::this_thread::sleep_for(100ms);
+  broker_.start();
+  waiting.join();
 }
 
 TEST_F(NodeTest, WorksWithoutAThreadOfItsOwn) {

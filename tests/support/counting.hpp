@@ -4,15 +4,11 @@
 
 #include <cstdint>
 
+#include "tests/support/sanitized.hpp"
+
 namespace sluice::test {
 
 extern thread_local std::uint64_t allocations;
 extern thread_local std::uint64_t mutexes;
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-inline constexpr bool kSanitized = true;  // makes system calls, has pthread_mutex_lock for itself
-#else
-inline constexpr bool kSanitized = false;
-#endif
 
 }  // namespace sluice::test
