@@ -1,20 +1,23 @@
-// Processes and the broker are killed at random, stopped and continued, and ended in order, while one
-// publisher and one reliable subscriber go on: every message of theirs must arrive, none late, and in the
-// end nothing may be left over: no descriptor, no memory, no attachment.
+// Processes and the broker are killed at random and at named points, stopped and continued, and
+// ended in order, while one publisher and one reliable subscriber go on: every message of theirs
+// must arrive, none late, and in the end nothing may be left over: no descriptor, no memory, no
+// attachment.
 //
 // SLUICE_CHAOS_CYCLES says how many things happen; a failure prints the seed (SLUICE_CHAOS_SEED).
-#include <fcntl.h>
+#include "sluice/node.hpp"
+#include "tests/process/kill_points.hpp"
+#include "tests/support/broker_process.hpp"
+#include "tests/support/sanitized.hpp"
+
 #include <gtest/gtest.h>
+
+#include <fcntl.h>
 #include <sys/wait.h>
 
 #include <cstring>
 #include <fstream>
 #include <map>
 #include <random>
-
-#include "sluice/node.hpp"
-#include "tests/support/broker_process.hpp"
-#include "tests/support/sanitized.hpp"
 
 namespace sluice::test {
 namespace {
@@ -57,21 +60,22 @@ class Chaos : public testing::Test {
   }
 
   void start_child() {
-    static constexpr const char* kRoles[] = {"publish", "publish", "latest", "next", "reliable"};
+    static constexpr const char* kRoles[] = {"publish", "publish",  "latest",
+                                             "next",    "reliable", "group"};
     const std::string role = kRoles[draw(std::size(kRoles))];
     const std::string topic = "churn/" + std::to_string(draw(4));
-    std::array<int, 2> pipe{};
-    ASSERT_EQ(::pipe2(pipe.data(), O_CLOEXEC), 0);
     const std::string socket = broker_.socket();
+    std::string point;  // every other one dies by itself, at one of the points or never
+    if (draw(2) == 0) {
+      point = points_[draw(points_.size())] + ":" + std::to_string(1 + draw(draw(2) == 0 ? 2 : 50));
+    }
     const pid_t pid = ::fork();
     if (pid == 0) {
-      ::dup2(pipe[1], STDOUT_FILENO);
+      if (!point.empty()) ::setenv("SLUICE_KILL_AT", point.c_str(), 1);
       ::execl(SLUICE_CHURN, "churn", socket.c_str(), role.c_str(), topic.c_str(), nullptr);
       ::_exit(127);
     }
-    ::close(pipe[1]);
-    ::close(pipe[0]);  // whether it is ready yet is left to chance
-    children_[pid] = false;
+    children_[pid] = false;  // whether it takes part yet is left to chance
   }
 
   std::map<pid_t, bool>::iterator any_child() {
@@ -82,10 +86,16 @@ class Chaos : public testing::Test {
 
   void end_child(int signal) {
     const auto at = any_child();
-    if (at->second) ::kill(at->first, SIGCONT);
-    ::kill(at->first, signal);
-    ::waitpid(at->first, nullptr, 0);
+    const pid_t child = at->first;
+    if (at->second) ::kill(child, SIGCONT);
     children_.erase(at);
+    int how = 0;
+    if (::waitpid(child, &how, WNOHANG) == child) {
+      died_at_a_point_ += WIFSIGNALED(how) && WTERMSIG(how) == SIGKILL;
+      return;
+    }
+    ::kill(child, signal);
+    ::waitpid(child, nullptr, 0);
   }
 
   void toggle_child() {
@@ -116,9 +126,16 @@ class Chaos : public testing::Test {
     return o;
   }
 
+  static std::vector<std::string> all_points() {
+    const std::set<std::string> points = kill_points();
+    return {points.begin(), points.end()};
+  }
+
   std::mt19937_64 random_;
+  const std::vector<std::string> points_ = all_points();
   BrokerProcess broker_{SLUICE_SLUICED};
   std::map<pid_t, bool> children_;  // whether stopped
+  int died_at_a_point_ = 0;
 };
 
 TEST_F(Chaos, LeavesNothingBehindAndHarmsNobody) {
@@ -172,8 +189,8 @@ TEST_F(Chaos, LeavesNothingBehindAndHarmsNobody) {
     std::uint64_t mapped, resident;
   };
   const auto footprint = [&] {
-    return Footprint{descriptors(::getpid()), broker_.descriptors(),
-                     status(::getpid(), "VmSize"), status(::getpid(), "VmRSS")};
+    return Footprint{descriptors(::getpid()), broker_.descriptors(), status(::getpid(), "VmSize"),
+                     status(::getpid(), "VmRSS")};
   };
 
   // Once, so that what is made at first use is there.
@@ -209,6 +226,7 @@ TEST_F(Chaos, LeavesNothingBehindAndHarmsNobody) {
     EXPECT_LE(status(::getpid(), "VmRSS"), before.resident + 8'000);
     EXPECT_LE(status(broker_.pid(), "VmRSS"), 16'000u);
   }
+  EXPECT_GT(died_at_a_point_, 0) << "kill points that nobody dies at show nothing";
   const SubscriptionStats stats = subscriber->stats();
   EXPECT_EQ(stats.taken, number);
   EXPECT_EQ(stats.lost(), 0u);

@@ -1,17 +1,18 @@
-// A process that chaos_test starts and kills: publishes, or subscribes to everything, until it is told to
-// stop (SIGTERM: in order). Says "ready" once it takes part.
+// A process that chaos_test starts and kills: publishes, or subscribes to everything, until it is
+// told to stop (SIGTERM: in order).
 //
-//   churn SOCKET publish TOPIC | churn SOCKET latest|next|reliable
+//   churn SOCKET publish TOPIC | churn SOCKET latest|next|reliable|group
+//
+// Dies at the kill point that SLUICE_KILL_AT names, where the build has them.
+#include "sluice/node.hpp"
+
 #include <signal.h>
 #include <sys/prctl.h>
-#include <unistd.h>
 
 #include <cstdio>
 #include <cstring>
 #include <string>
 #include <thread>
-
-#include "sluice/node.hpp"
 
 namespace {
 
@@ -26,7 +27,6 @@ int publish(Node& node, const std::string& topic) {
   options.lanes = {{.depth = 16, .history = 1}};
   auto publisher = node.advertise(topic, options);
   if (!publisher) return std::fprintf(stderr, "%s\n", publisher.error().message.c_str()), 3;
-  (void)!::write(STDOUT_FILENO, "ready\n", 6);
   for (std::uint64_t number = 1; stopping == 0; ++number) {
     Loan loan = publisher->loan(number % 50 == 0 ? 40'000 : 64);
     if (loan) {
@@ -39,9 +39,10 @@ int publish(Node& node, const std::string& topic) {
 }
 
 int subscribe(Node& node, DeliveryMode mode) {
-  auto subscriber = node.subscribe("#", {.mode = mode, .max_held = 2});
+  SubscriptionOptions options{.mode = mode, .max_held = 2};
+  if (mode == DeliveryMode::group) options.group = "churn";
+  auto subscriber = node.subscribe(mode == DeliveryMode::group ? "churn/#" : "#", options);
   if (!subscriber) return std::fprintf(stderr, "%s\n", subscriber.error().message.c_str()), 3;
-  (void)!::write(STDOUT_FILENO, "ready\n", 6);
   while (stopping == 0) {
     subscriber->wait_for(50ms);
     while (Sample sample = subscriber->take()) subscriber->acknowledge(std::move(sample));
@@ -64,6 +65,7 @@ int main(int argc, char** argv) {
   const std::string role = argv[2];
   if (role == "publish") return publish(*node, argv[3]);
   return subscribe(*node, role == "latest"  ? DeliveryMode::latest
-                          : role == "next" ? DeliveryMode::next
-                                           : DeliveryMode::reliable);
+                          : role == "next"  ? DeliveryMode::next
+                          : role == "group" ? DeliveryMode::group
+                                            : DeliveryMode::reliable);
 }

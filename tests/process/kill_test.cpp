@@ -2,15 +2,12 @@
 //
 // Three generations: this program (GoogleTest) starts a survivor for each case and gives it a
 // deadline; the survivor starts the victim. See kill_roles.hpp.
+#include "tests/process/kill_points.hpp"
 #include "tests/process/kill_roles.hpp"
 #include "tests/support/process_link.hpp"
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
-#include <fstream>
-#include <iterator>
-#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -19,22 +16,6 @@ namespace sluice::test {
 namespace {
 
 constexpr std::uint64_t kCaseNs = 20'000'000'000;
-
-// From the sources: a new point is tested the day it is written.
-std::set<std::string> kill_points() {
-  std::set<std::string> names;
-  const std::string call = "SLUICE_KILL_POINT(\"";
-  for (const auto& file : std::filesystem::directory_iterator(SLUICE_SOURCE_DIR "/shm")) {
-    if (file.path().extension() != ".cpp") continue;
-    std::ifstream in{file.path()};
-    const std::string text{std::istreambuf_iterator<char>{in}, {}};
-    for (std::size_t at = text.find(call); at != std::string::npos; at = text.find(call, at)) {
-      at += call.size();
-      names.insert(text.substr(at, text.find('"', at) - at));
-    }
-  }
-  return names;
-}
 
 int run(const Plan& plan) {
   return Child::run([&](int) {
