@@ -251,7 +251,8 @@ void Reader::interrupt() noexcept {
   interrupted_.store(true, std::memory_order_seq_cst);
   // sync interrupt (interrupter): at least one of us sees the other
   const std::uint32_t ticket = announced.load(std::memory_order_seq_cst);
-  if (ticket == 0) return;
+  // Who sleeps on an eventfd is in a set, whose own interrupt wakes it; it may be slow to say so.
+  if (ticket == 0 || (ticket & kWakeByEvent) != 0) return;
   const std::uint64_t give_up = deadline_in(kSliceNs);  // it looks by itself then
   for (;;) {
     futex_wake_all(wake_->line.wake);

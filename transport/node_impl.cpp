@@ -273,7 +273,7 @@ void NodeImpl::send(const Published& published) {
   link_.request(published.publication->advertisement(), std::move(*descriptors),
                 noting(published.registered, [this, p = published.publication](const Error& why) {
                   log(LogLevel::error, "topic '" + p->topic() + "': " + why.message);
-                  p->revoke(why.message);
+                  p->revoke();
                 }));
 }
 
@@ -576,7 +576,7 @@ void NodeImpl::link_received(transport::Received received) {
 void NodeImpl::revoked(const protocol::RevokedT& revoked) {
   if (const auto at = publications_.find(revoked.stream_id); at != publications_.end()) {
     log(LogLevel::error, "topic '" + at->second.publication->topic() + "': " + revoked.sentence);
-    at->second.publication->revoke(revoked.sentence);
+    at->second.publication->revoke();
   }
   if (const auto at = subscriptions_.find(revoked.subscription_id); at != subscriptions_.end()) {
     log(LogLevel::error, "filter '" + at->second.subscription->filter() + "': " + revoked.sentence);

@@ -113,7 +113,7 @@ bool Publication::has_reader_of(std::uint64_t node_id) const {
                      [&](const auto& entry) { return entry.second.node_id == node_id; });
 }
 
-void Publication::revoke(std::string) {
+void Publication::revoke() {
   // relaxed: a flag that stands alone
   revoked_.store(true, std::memory_order_relaxed);
 }

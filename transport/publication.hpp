@@ -45,7 +45,7 @@ class Publication {
   bool tend() { return has_groups_ && stream_.tend(); }
 
   /// The broker has taken the right away; seen by the publisher at its next loan.
-  void revoke(std::string why);
+  void revoke();
   [[nodiscard]] const std::atomic<bool>& revoked() const noexcept { return revoked_; }
 
  private:

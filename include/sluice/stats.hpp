@@ -22,8 +22,8 @@ struct StreamStats {
   std::uint64_t interval_p99_ns = 0;
 };
 
-/// What a subscription has seen. Always: published since it was attached =
-/// taken + the five losses + waiting.
+/// What a subscription has seen. Always: published since it was attached (of a group's member: given to
+/// it) = taken + the five losses + waiting.
 struct SubscriptionStats {
   std::uint64_t taken = 0;
   std::uint64_t lost_policy = 0;   ///< Skipped for a newer one (DeliveryMode::latest).
