@@ -4,6 +4,9 @@
 option(SLUICE_SHARED "Build libsluice and libsluice_pipeline as shared libraries" ON)
 option(SLUICE_BUILD_TOOLS "Build the program `sluice`" ON)
 option(SLUICE_BUILD_DAEMONS "Build the broker `sluiced`" ON)
+option(SLUICE_BUILD_CAPTURE "Build `sluice-capture`; needs GStreamer and SLUICE_BUILD_DAEMONS" OFF)
+option(SLUICE_BUILD_VISION "Build `sluice-detect` and `sluice-recognize`; needs OpenCV with contrib and \
+SLUICE_BUILD_DAEMONS" OFF)
 option(SLUICE_BUILD_EXAMPLES "Build examples/" OFF)
 option(SLUICE_BUILD_TESTS "Build the suites named in SLUICE_TEST_SUITES" OFF)
 option(SLUICE_BUILD_FUZZERS "Build the libFuzzer targets; needs clang and SLUICE_BUILD_TESTS" OFF)
@@ -26,6 +29,10 @@ if(SLUICE_BUILD_FUZZERS AND NOT SLUICE_BUILD_TESTS)
 endif()
 if(SLUICE_BUILD_FUZZERS AND NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   message(FATAL_ERROR "SLUICE_BUILD_FUZZERS needs clang (libFuzzer); use `cmake --preset fuzz`.")
+endif()
+
+if((SLUICE_BUILD_CAPTURE OR SLUICE_BUILD_VISION) AND NOT SLUICE_BUILD_DAEMONS)
+  message(FATAL_ERROR "SLUICE_BUILD_CAPTURE and SLUICE_BUILD_VISION need SLUICE_BUILD_DAEMONS.")
 endif()
 
 if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)

@@ -6,17 +6,20 @@
 # Made for Debian 12; runs as root, or with sudo. The second time it only looks, and prints nothing.
 set -euo pipefail
 
-purposes="core demo test model fuzz bench tidy cross"
+purposes="core capture vision photos demo test model fuzz bench tidy cross"
 
 packages_for() {
   case $1 in
-    core) echo g++ cmake ninja-build libboost-dev flatbuffers-compiler libflatbuffers-dev libcli11-dev libspdlog-dev libsystemd-dev libtomlplusplus-dev pkg-config nlohmann-json3-dev ;;
-    demo) packages_for core ;;
-    test) echo "$(packages_for core) libgtest-dev pkg-config python3 procps" ;;
+    core) echo g++ cmake ninja-build libboost-dev flatbuffers-compiler libflatbuffers-dev libcli11-dev libspdlog-dev libsystemd-dev libtomlplusplus-dev pkg-config nlohmann-json3-dev libncurses-dev libturbojpeg0-dev ;;
+    capture) echo libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstrtspserver-1.0-dev gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav ;;
+    vision) echo libopencv-dev libopencv-contrib-dev opencv-data ;;
+    photos) echo visp-images-data python-matplotlib-data ;;
+    demo) echo "$(packages_for core) $(packages_for capture) $(packages_for vision) $(packages_for photos)" ;;
+    test) echo "$(packages_for demo) libgtest-dev python3 procps tmux" ;;
     model) echo spin gcc libc6-dev ;;
-    fuzz) echo "$(packages_for test) clang-14 libclang-rt-14-dev" ;;
+    fuzz) echo "$(packages_for core) libgtest-dev clang-14 libclang-rt-14-dev" ;;
     bench) echo "$(packages_for core) libbenchmark-dev iceoryx libiceoryx-posh-dev libiceoryx-hoofs-dev libacl1-dev libzmq3-dev libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-plugins-base gstreamer1.0-plugins-bad pkg-config" ;;
-    tidy) echo "$(packages_for core) clang-tidy-14 clang-format-14" ;;
+    tidy) echo "$(packages_for demo) clang-tidy-14 clang-format-14" ;;
     cross) echo g++-aarch64-linux-gnu g++-arm-linux-gnueabihf qemu-user-static mmdebstrap cmake ninja-build ;;
     *) return 1 ;;
   esac

@@ -1,11 +1,11 @@
 // What the administrator wrote: docs/configuration.md has every key.
 #pragma once
 
+#include "daemons/common/log.hpp"
 #include "daemons/sluiced/limits.hpp"
 #include "daemons/sluiced/policy.hpp"
 #include "sluice/result.hpp"
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -15,16 +15,10 @@
 
 namespace sluice::broker {
 
+using daemon::kLogLevels;
+using daemon::LogOptions;
+
 inline constexpr std::size_t kMaxConfigBytes = std::size_t{1} << 20;
-
-enum class LogLevel : std::uint8_t { debug, info, warning, error };
-/// Their names, in this order.
-inline constexpr std::array<const char*, 4> kLogLevels{"debug", "info", "warning", "error"};
-
-struct LogOptions {
-  LogLevel level = LogLevel::info;
-  bool json = false;  ///< One JSON object per line.
-};
 
 struct Config {
   std::string socket;  ///< Absolute path; empty: where the broker listens by default.

@@ -49,7 +49,7 @@ int run(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   const auto named = std::find(levels.begin(), levels.end(), level);
   if (named != levels.end()) {
-    options.log_level = static_cast<broker::LogLevel>(named - levels.begin());
+    options.log_level = static_cast<LogLevel>(named - levels.begin());
   }
   return report(to_check.empty() ? broker::run_daemon(options) : check(to_check));
 }

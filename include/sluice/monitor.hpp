@@ -28,13 +28,28 @@ struct StreamInfo {
   std::string type_name;
   std::uint64_t slot_bytes = 0;     ///< Largest payload.
   std::uint64_t planned_bytes = 0;  ///< Address space that the broker's limits count.
+  bool ended = false;               ///< Its publisher has ended it or died.
+  std::uint32_t lanes = 1;
+  std::uint32_t depth = 0;  ///< Of lane 0.
   StreamStats stats;
+  SourceInfo source;
+  DurationCounts intervals;  ///< Between two publications.
+  DurationCounts
+      publish_age;  ///< From the origin to publication, of what has an origin of its own.
 };
 
 /// One subscription's attachment to one stream.
 struct AttachmentInfo {
   std::uint64_t stream_id = 0;
   SubscriptionStats stats;
+  std::uint32_t max_held = 0;
+  bool asleep = false;  ///< Waits for the next message.
+  std::uint64_t oldest_held_ns =
+      0;  ///< Publish time of the oldest message held, CLOCK_MONOTONIC; 0: holds none.
+  std::uint64_t last_take_ns = 0;  ///< CLOCK_MONOTONIC, about; 0: none.
+  DurationCounts age;              ///< From publish to take.
+  DurationCounts processing;       ///< From take to release.
+  DurationCounts end_to_end;       ///< From the origin to release.
 };
 
 struct SubscriptionInfo {

@@ -19,36 +19,41 @@ inline constexpr std::uint32_t kMaxSlots = 1u << 20;
 inline constexpr std::uint64_t kMaxSlotBytes = std::uint64_t{256} << 20;
 inline constexpr std::uint32_t kMaxCredits = 256;
 
-/// The lane of a message. Lane 0 is taken first; every lane has its own capacity, so that a flood in
-/// one never displaces another.
+/// The lane of a message. Lane 0 is taken first; every lane has its own capacity, so that a flood
+/// in one never displaces another.
 enum class Priority : std::uint8_t { critical = 0, high = 1, normal = 2, low = 3 };
 
 /// What a subscription sees of a stream, and what happens when it is too slow.
 enum class DeliveryMode : std::uint8_t {
-  latest = 1,    ///< Always the newest entry; skips, and counts what it skipped.
-  next = 2,      ///< Every entry in order; jumps to the oldest still there, and counts what it lost.
+  latest = 1,  ///< Always the newest entry; skips, and counts what it skipped.
+  next = 2,    ///< Every entry in order; jumps to the oldest still there, and counts what it lost.
   reliable = 3,  ///< Every entry until it acknowledges; the publisher's OnFull decides.
   /// Each entry goes to one member of the named group, which acknowledges it. What a member had not
-  /// acknowledged when it left or died goes to another one. Where nobody has a credit left the entry
-  /// waits; the publisher's OnFull decides when its place is needed.
+  /// acknowledged when it left or died goes to another one. Where nobody has a credit left the
+  /// entry waits; the publisher's OnFull decides when its place is needed.
   group = 4,
 };
 
 /// What a publisher does when a reliable reader, or a group, has not acknowledged the oldest entry
 /// and its place is needed.
 enum class OnFull : std::uint8_t {
-  wait,   ///< Block in `loan` for up to `full_timeout_ns`, then `Outcome::full`.
-  fail,   ///< `Outcome::full` at once.
+  wait,  ///< Block in `loan` for up to `full_timeout_ns`, then `Outcome::full`.
+  fail,  ///< `Outcome::full` at once.
   /// Evict the reader that is behind. What a member of a group had goes to the others, and is then
   /// behind there: when all of a group are too slow, all of it is evicted.
   evict,
+  /// Wait for nobody, for cameras: the oldest entry is given up. A group is not given what no
+  /// member had a credit for in time (StreamStats::dropped), and nobody is given it again. Reliable
+  /// subscriptions are refused.
+  drop,
 };
 
 /// Backing of the payload memory.
 enum class HugePages : std::uint8_t {
   none,         ///< The system's ordinary pages.
   transparent,  ///< Ask for transparent huge pages; has an effect where shmem_enabled allows it.
-  hugetlb,      ///< MFD_HUGETLB from the reserved huge page pool; creation fails when there are too few.
+  hugetlb,      ///< MFD_HUGETLB from the reserved huge page pool; creation fails when there are too
+                ///< few.
 };
 
 /// One class of equally sized payload slots.
@@ -74,11 +79,12 @@ struct OfferedModes {
 
 /// A stream: what one publisher writes.
 struct StreamOptions {
-  std::string label{};               ///< For people and tools; at most 63 bytes.
+  std::string label{};                 ///< For people and tools; at most 63 bytes.
   std::vector<LaneOptions> lanes{{}};  ///< One to four; lanes[0] is Priority::critical's.
-  std::vector<PoolOptions> pools{};  ///< One to eight, any order; loans take the smallest that fits.
-  /// Slots in all pools at most, those that Publisher::add_pool may add included; 0: no more than the
-  /// pools above have. Each costs 64 bytes of the stream's control segment, used or not.
+  std::vector<PoolOptions>
+      pools{};  ///< One to eight, any order; loans take the smallest that fits.
+  /// Slots in all pools at most, those that Publisher::add_pool may add included; 0: no more than
+  /// the pools above have. Each costs 64 bytes of the stream's control segment, used or not.
   std::uint32_t max_slots = 0;
   std::uint32_t max_loans = 2;       ///< Loans outstanding at the same time.
   std::uint32_t max_held = 16;       ///< Sum over all readers of samples held at the same time.
@@ -86,17 +92,18 @@ struct StreamOptions {
   std::uint32_t max_references = 0;  ///< Frames that one message can hold by `attach`, at most 16.
   OnFull on_full = OnFull::wait;
   std::uint64_t full_timeout_ns = 1'000'000'000;
-  std::uint64_t type_hash = 0;     ///< Identity of the payload type; 0: untyped.
-  bool commit_at_creation = false;  ///< Commit all memory now instead of each slot at its first use.
-  bool prefault = false;            ///< Commit now and map every page now as well.
-  bool stamp_publish_time = true;   ///< Stamp every message (5 to 40 ns).
+  std::uint64_t type_hash = 0;  ///< Identity of the payload type; 0: untyped.
+  bool commit_at_creation =
+      false;                       ///< Commit all memory now instead of each slot at its first use.
+  bool prefault = false;           ///< Commit now and map every page now as well.
+  bool stamp_publish_time = true;  ///< Stamp every message (5 to 40 ns).
   HugePages huge_pages = HugePages::none;
   OfferedModes offered{};
   std::string type_name{};  ///< Of the payload type, for people.
 };
 
-/// The name of a group of subscriptions: 1 to 31 bytes. A longer text is kept as invalid, and refused
-/// when the subscription attaches.
+/// The name of a group of subscriptions: 1 to 31 bytes. A longer text is kept as invalid, and
+/// refused when the subscription attaches.
 class GroupName {
  public:
   static constexpr std::size_t kMaxBytes = 31;
@@ -131,7 +138,8 @@ struct SubscriptionOptions {
   /// Longest busy wait before sleeping. Spinning adapts itself: where it does not pay it stops.
   std::uint64_t spin_ns = 20'000;
   std::uint64_t type_hash = 0;  ///< 0 accepts every type; otherwise it must equal the stream's.
-  /// The subscriber's (or its wait set's) fd() will be polled; costs a descriptor at every publisher.
+  /// The subscriber's (or its wait set's) fd() will be polled; costs a descriptor at every
+  /// publisher.
   bool pollable = false;
   GroupName group{};          ///< DeliveryMode::group: which one.
   std::uint32_t credits = 8;  ///< DeliveryMode::group: entries not acknowledged, 1 to kMaxCredits.

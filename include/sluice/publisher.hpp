@@ -1,25 +1,25 @@
 // The writing end of a stream.
 #pragma once
 
-#include <chrono>
-#include <cstdint>
-#include <memory>
-#include <span>
-#include <string>
-
 #include "sluice/export.hpp"
 #include "sluice/loan.hpp"
 #include "sluice/options.hpp"
 #include "sluice/result.hpp"
 #include "sluice/stats.hpp"
 
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
 namespace sluice {
 
 /// Owns one stream: the memory that its messages travel in. Made by Node::advertise, which makes it
-/// known to all subscribers of its topic, or by create, to be shared over a socket. Move-only; a moved-from publisher may
-/// only be destroyed or assigned to. Thread-compatible: one thread at a time. `loan` may block where
-/// OnFull::wait says so, `accept` until its timeout, the others never; only `create` and `accept`
-/// allocate.
+/// known to all subscribers of its topic, or by create, to be shared over a socket. Move-only; a
+/// moved-from publisher may only be destroyed or assigned to. Thread-compatible: one thread at a
+/// time. `loan` may block where OnFull::wait says so, `accept` until its timeout, the others never;
+/// only `create` and `accept` allocate.
 class SLUICE_EXPORT Publisher {
  public:
   /// Creates the stream. The error names the option that cannot be met.
@@ -30,8 +30,8 @@ class SLUICE_EXPORT Publisher {
   /// Ends the stream: subscribers drain what was published and then see Outcome::ended.
   ~Publisher();
 
-  /// A slot to write a message of `size_bytes` into. An empty loan says why: no_slot, no_loan, full,
-  /// too_large, no_memory, ended, not_allowed.
+  /// A slot to write a message of `size_bytes` into. An empty loan says why: no_slot, no_loan,
+  /// full, too_large, no_memory, ended, not_allowed.
   Loan loan(std::uint64_t size_bytes, Priority priority = Priority::critical) noexcept;
 
   /// Publishes the loan to every subscriber at once and empties it. Wait-free, one system call for
@@ -46,8 +46,8 @@ class SLUICE_EXPORT Publisher {
 
   /// Answers the one Subscriber::connect that waits at the other end of `socket`, a connected
   /// SOCK_SEQPACKET socket, which stays the caller's and is not needed afterwards. `refused`: the
-  /// subscription does not fit (the subscriber is told the same sentence); `untrusted`: what arrived
-  /// is not a valid request.
+  /// subscription does not fit (the subscriber is told the same sentence); `untrusted`: what
+  /// arrived is not a valid request.
   Result<void> accept(int socket,
                       std::chrono::milliseconds timeout = std::chrono::milliseconds{5000});
 
@@ -56,9 +56,12 @@ class SLUICE_EXPORT Publisher {
   /// Subscriptions that are attached now.
   [[nodiscard]] std::size_t subscriber_count() const noexcept;
 
-  /// Adds slots of another size while the stream runs; subscribers map them when they first meet one.
-  /// Needs room in StreamOptions::max_slots; the error names what is in the way. Allocates.
+  /// Adds slots of another size while the stream runs; subscribers map them when they first meet
+  /// one. Needs room in StreamOptions::max_slots; the error names what is in the way. Allocates.
   Result<void> add_pool(const PoolOptions& pool);
+
+  /// Tells monitors where the data comes from. Cheap: some stores into shared memory.
+  void describe(const SourceInfo& source) noexcept;
 
   /// Ends the stream now; loans are refused from then on.
   void end() noexcept;

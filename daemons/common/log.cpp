@@ -1,6 +1,6 @@
 // spdlog with a formatter of our own: names and topics come from clients, so control characters
 // must not reach a terminal, nor a line break forge a line.
-#include "daemons/sluiced/log.hpp"
+#include "daemons/common/log.hpp"
 
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
@@ -10,7 +10,7 @@
 #include <memory>
 #include <utility>
 
-namespace sluice::broker {
+namespace sluice::daemon {
 namespace {
 
 std::shared_ptr<spdlog::logger>& logger() {
@@ -60,28 +60,25 @@ class Formatter final : public spdlog::formatter {
   spdlog::pattern_formatter head_;
 };
 
-void write(spdlog::level::level_enum level, const std::string& text) {
-  if (logger()) logger()->log(level, spdlog::string_view_t{text});
-}
+constexpr std::array kLevels{spdlog::level::debug, spdlog::level::info, spdlog::level::warn,
+                             spdlog::level::err};
 
 }  // namespace
 
 void set_up_log(const LogOptions& options) {
-  constexpr std::array kLevels{spdlog::level::debug, spdlog::level::info, spdlog::level::warn,
-                               spdlog::level::err};
-  auto sink = std::make_shared<spdlog::sinks::stderr_sink_st>();
-  logger() = std::make_shared<spdlog::logger>("sluiced", std::move(sink));
+  auto sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
+  logger() = std::make_shared<spdlog::logger>("sluice", std::move(sink));
   logger()->set_formatter(std::make_unique<Formatter>(options.json));
   logger()->set_level(kLevels[static_cast<std::size_t>(options.level)]);
 }
 
-void log_debug(const std::string& text) { write(spdlog::level::debug, text); }
-void log_info(const std::string& text) { write(spdlog::level::info, text); }
-void log_warning(const std::string& text) { write(spdlog::level::warn, text); }
-void log_error(const std::string& text) { write(spdlog::level::err, text); }
-
-void audit(std::string_view what, const std::string& text) {
-  log_info(std::string(what) + ": " + text);
+void log(LogLevel level, const std::string& text) {
+  if (!logger()) return;
+  logger()->log(kLevels[static_cast<std::size_t>(level)], spdlog::string_view_t{text});
 }
+void log_debug(const std::string& text) { log(LogLevel::debug, text); }
+void log_info(const std::string& text) { log(LogLevel::info, text); }
+void log_warning(const std::string& text) { log(LogLevel::warning, text); }
+void log_error(const std::string& text) { log(LogLevel::error, text); }
 
-}  // namespace sluice::broker
+}  // namespace sluice::daemon
