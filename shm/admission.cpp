@@ -47,6 +47,9 @@ Result<void> Publisher::check(AttachRequest& request) const {
       o.mode != DeliveryMode::reliable && o.mode != DeliveryMode::group) {
     return refused("the delivery mode is not one of latest, next, reliable, group");
   }
+  if (o.mode == DeliveryMode::reliable && on_full_ == OnFull::drop) {
+    return refused("the publisher waits for nobody (OnFull::drop); subscribe with latest, next or group");
+  }
   if (o.mode == DeliveryMode::group) {
     if (!o.group.valid()) return refused("the name of a group has 1 to 31 bytes");
     if (o.credits == 0 || o.credits > kMaxCredits) {

@@ -8,6 +8,7 @@
 // visitor, while the owner may be idle or sleep.
 //
 // What belongs to a group is in group.hpp; here is what connects it with the stream.
+#include "shm/histogram.hpp"
 #include "shm/kill_point.hpp"
 #include "shm/publisher.hpp"
 
@@ -117,7 +118,8 @@ void Publisher::keep_for(const Group& group) noexcept {
     Lane& lane = lanes_[i];
     lane.passed = std::min(lane.passed, group.oldest(i));
     if (!group.has_members()) continue;
-    lane.left_behind = std::min(lane.left_behind, group.oldest(i));
+    // What is given up was perhaps assigned, and its member may be about to claim it: always marked.
+    lane.left_behind = on_full_ == OnFull::drop ? 0 : std::min(lane.left_behind, group.oldest(i));
     lane.passed_reliable = std::min(lane.passed_reliable, group.oldest(i));
   }
 }
@@ -160,6 +162,16 @@ Group& Publisher::join_group(GroupMember& member, std::uint32_t history,
 // Others will get what it had; assign() follows in all that calls this.
 void Publisher::leave_group(GroupMember& member) noexcept {
   if (member.group != nullptr) member.group->leave(member);
+}
+
+// OnFull::drop: the groups that stand in the way of the lane's oldest entry give it up. Who works on it
+// goes on; a member that has not taken it yet finds it gone.
+void Publisher::give_up_oldest(const Lane& lane) noexcept {
+  const auto index = static_cast<std::uint32_t>(&lane - lanes_.data());
+  for (const std::unique_ptr<Group>& group : groups_) {
+    if (!group->has_members() || group->oldest(index) > lane.tail) continue;
+    if (group->give_up_oldest(index)) add_relaxed(counters_->dropped, 1);
+  }
 }
 
 Publisher::ReaderRecord* Publisher::blocking_member(const Lane& lane) noexcept {

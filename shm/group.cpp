@@ -32,6 +32,7 @@ void Group::leave(GroupMember& member) noexcept {
     const std::uint64_t word = member.wake->ring[n % kMaxCredits].load(std::memory_order_relaxed);
     Lane& lane = lanes_[assigned_lane(word)];
     const std::uint64_t sequence = assigned_sequence(word);
+    if (sequence < lane.oldest) continue;  // given up
     lane.again.set(sequence & lane.mask);
     ++lane.again_count;
     lane.again_from = std::min(lane.again_from, sequence);
@@ -55,8 +56,26 @@ bool Group::read(GroupMember& member) noexcept {
 void Group::settle(std::uint64_t word) noexcept {
   Lane& lane = lanes_[assigned_lane(word)];
   const std::uint64_t sequence = assigned_sequence(word);
+  if (sequence < lane.oldest) return;  // given up
   lane.unsettled.clear(sequence & lane.mask);
   if (sequence == lane.oldest) advance(lane);
+}
+
+bool Group::give_up_oldest(std::uint32_t index) noexcept {
+  Lane& lane = lanes_[index];
+  bool nobody_had_it = true;
+  if (lane.oldest == lane.next) {
+    ++lane.next;
+  } else if (lane.again.test(lane.oldest & lane.mask)) {
+    lane.again.clear(lane.oldest & lane.mask);
+    --lane.again_count;
+  } else {
+    nobody_had_it = false;
+  }
+  lane.unsettled.clear(lane.oldest & lane.mask);
+  ++lane.oldest;
+  advance(lane);
+  return nobody_had_it;
 }
 
 void Group::advance(Lane& lane) noexcept {

@@ -10,6 +10,9 @@
 //   unsettled   not acknowledged; its entry is kept
 //   again       of these: whoever had it is gone, another one shall have it
 //
+// Below `oldest` nothing is kept: it is settled, or was given up (OnFull::drop); its place in the ring may belong to
+// another sequence, so what a member says about it changes no bit.
+//
 // So an entry is with one member at most, the memory is bounded whatever happens, and what must be
 // kept of a lane is one number, `oldest`. Members settle in the order of their assignments; the
 // assignments themselves lie in their wake pages, where only the publisher writes.
@@ -74,6 +77,9 @@ class Group {
   void leave(GroupMember& member) noexcept;
   /// Notes what has been settled. False when the page says what no member writes.
   bool read(GroupMember& member) noexcept;
+  /// The oldest entry of the lane goes, whoever has it, and nobody is given it again. Whether nobody had
+  /// it: who has may still settle it.
+  bool give_up_oldest(std::uint32_t lane) noexcept;
   /// Entries that were retired while nobody was here.
   void forget_below(const LaneExtents& extents) noexcept;
 

@@ -1,4 +1,4 @@
-// The shared layout, version 1. docs/shm_format.md is its normative description; this file and that
+// The shared layout, version 2. docs/shm_format.md is its normative description; this file and that
 // one change together, with kLayoutVersion.
 //
 // Every segment has one writer; every 64-byte line has one writer; nothing here is a pointer, a
@@ -12,7 +12,8 @@
 //   | StateLine          seldom      |           | slot first_slot + 1   |
 //   | HeadLine           per publish |           | ...                   |
 //   | PublisherCounters  per publish |           +-----------------------+
-//   | Histogram          intervals   |
+//   | SourceLine         seldom      |
+//   | Histogram intervals, ages      |
 //   +--------------------------------+ lanes[i].ring_offset
 //   | Entry[ring_entries]  per lane  |           wake page (publisher writes), 128 bytes
 //   +--------------------------------+           +-----------------------+ 0
@@ -27,7 +28,7 @@
 //   | IdentityLine       at attach   |
 //   | SleepLine          when idle   |
 //   | ReaderCounters     per take    |
-//   | Histogram age, processing      |
+//   | Histogram age, processing, all |
 //   +--------------------------------+ kReaderHotOffset
 //   | cursor[4]          per take    |
 //   | ClaimWord[]        per take    |  pair of words for each 64 slots
@@ -45,7 +46,7 @@ namespace sluice::shm {
 
 inline constexpr std::size_t kCacheLine = 64;
 inline constexpr std::uint64_t kMagic = 0x3130'4543'4955'4c53;  // "SLUICE01" in memory
-inline constexpr std::uint32_t kLayoutVersion = 1;
+inline constexpr std::uint32_t kLayoutVersion = 2;
 
 using Word32 = std::atomic<std::uint32_t>;
 using Word64 = std::atomic<std::uint64_t>;
@@ -141,18 +142,32 @@ struct alignas(kCacheLine) PublisherCounters {
   Word64 slots_in_use_most;
   Word64 set_aside;  // retired but still claimed
   Word64 looks;      // times the reader pages were looked at
-  Word64 copied_bytes;
+  Word64 dropped;    // entries that no member of a group had a credit for, in time
   Word64 reserved;
 };
 static_assert(sizeof(PublisherCounters) == 2 * kCacheLine);
 
+/// What the producer says of where its data comes from: SourceInfo. Each word stands for itself.
+struct alignas(kCacheLine) SourceLine {
+  Word64 expected_interval_ns;
+  Word64 gaps;
+  Word64 reconnects;
+  Word64 copies;
+  Word64 dropped;
+  Word64 fourcc;  // low 32 bits
+  Word64 size;    // width (low 32 bits), height (high 32 bits)
+  Word64 reserved;
+};
+static_assert(sizeof(SourceLine) == kCacheLine);
+
 /// Log-linear: bucket 0 counts below 64 ns, then four buckets per power of two up to 2^38 ns, the
-/// last one everything above. Relative error of a quantile at most 12.5 %.
+/// last one everything above. Relative error of a quantile at most 12.5 %. Before a bucket would
+/// overflow its writer halves all of them, or counts there no more.
 inline constexpr std::size_t kHistogramBuckets = 128;
 struct alignas(kCacheLine) Histogram {
-  Word64 count[kHistogramBuckets];
+  Word32 count[kHistogramBuckets];
 };
-static_assert(sizeof(Histogram) == 1024);
+static_assert(sizeof(Histogram) == 512);
 
 /// One ring entry. `sequence` is s when message s is published in it and s | kRetired once it is
 /// retired; 0: never used. All other words are valid only between two equal reads of `sequence`.
@@ -216,10 +231,11 @@ constexpr std::uint32_t trailer_bytes(std::uint32_t max_references) {
 inline constexpr std::uint64_t kStateOffset = sizeof(ControlHeader);
 inline constexpr std::uint64_t kHeadOffset = kStateOffset + sizeof(StateLine);
 inline constexpr std::uint64_t kPublisherCountersOffset = kHeadOffset + sizeof(HeadLine);
-inline constexpr std::uint64_t kIntervalsOffset =
-    kPublisherCountersOffset + sizeof(PublisherCounters);
-inline constexpr std::uint64_t kRingsOffset = kIntervalsOffset + sizeof(Histogram);
-static_assert(kRingsOffset == 1856 && kRingsOffset % kCacheLine == 0);
+inline constexpr std::uint64_t kSourceOffset = kPublisherCountersOffset + sizeof(PublisherCounters);
+inline constexpr std::uint64_t kIntervalsOffset = kSourceOffset + sizeof(SourceLine);
+inline constexpr std::uint64_t kPublishAgesOffset = kIntervalsOffset + sizeof(Histogram);
+inline constexpr std::uint64_t kRingsOffset = kPublishAgesOffset + sizeof(Histogram);
+static_assert(kRingsOffset == 1920 && kRingsOffset % kCacheLine == 0);
 
 // --- reader page -----------------------------------------------------------------------------------
 
@@ -295,6 +311,7 @@ struct ReaderPage {
   ReaderCounters counters;
   Histogram age;         // publish to take, ns
   Histogram processing;  // take to release, ns
+  Histogram end_to_end;  // origin to release, ns
   // Hot line: the only one that a busy reader and a looking publisher share.
   // All below are passed: taken or lost, and acknowledged if reliable. A group's member instead: in
   // [0] how many of its assignments, from the first on, are settled; 0 in the others.
@@ -303,7 +320,7 @@ struct ReaderPage {
 };
 inline constexpr std::uint64_t kReaderHotOffset = offsetof(ReaderPage, cursor);
 inline constexpr std::uint64_t kClaimsOffset = kReaderHotOffset + sizeof(Word64) * kMaxLanes;
-static_assert(kReaderHotOffset == 2304 && kReaderHotOffset % kCacheLine == 0);
+static_assert(kReaderHotOffset == 1792 && kReaderHotOffset % kCacheLine == 0);
 
 constexpr std::uint64_t claim_pairs(std::uint32_t slot_limit) {
   return (std::uint64_t{slot_limit} + 63) / 64;

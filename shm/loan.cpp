@@ -3,7 +3,7 @@
 // A place is reserved first, so that publishing can no longer fail: live entries + outstanding
 // loans never exceed the lane's depth. Room comes from three sources, tried in this order: what
 // every reader has passed (costs nobody anything), what only best-effort readers have not passed
-// (they count it as lost), and, where a reliable reader is behind, what OnFull says.
+// (they count it as lost), and, where a reliable reader or a group is behind, what OnFull says.
 //
 // A slot comes from the smallest pool that fits, or the next larger one. Slots are never short when
 // the pools have the planned size, since each slot is free, loaned (at most max_loans), live (at
@@ -90,6 +90,11 @@ Outcome Publisher::make_room(Lane& lane) noexcept {
     }
     if (on_full_ == OnFull::evict) {
       if (ReaderRecord* reader = blocking_reader(lane)) evict(*reader, EvictionCause::too_slow);
+      look();
+      continue;
+    }
+    if (on_full_ == OnFull::drop) {
+      give_up_oldest(lane);
       look();
       continue;
     }
@@ -247,6 +252,11 @@ std::uint32_t Publisher::find_slot(std::uint32_t rank, std::uint32_t lane, Outco
     }
     if (blocked != nullptr && on_full_ == OnFull::evict) {
       if (ReaderRecord* reader = blocking_reader(*blocked)) evict(*reader, EvictionCause::too_slow);
+      look();
+      continue;
+    }
+    if (blocked != nullptr && on_full_ == OnFull::drop) {
+      give_up_oldest(*blocked);
       look();
       continue;
     }

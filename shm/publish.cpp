@@ -131,6 +131,7 @@ void Publisher::write_entry(Loan& loan, std::uint64_t now, bool last) noexcept {
   if (now != 0) {
     if (last_publish_ns_ != 0) record_interval(now);
     last_publish_ns_ = now;
+    if (origin < now) shm::record(*publish_ages_, now - origin);
   }
   --lane.loans;
   --loans_;
@@ -142,6 +143,20 @@ void Publisher::record_interval(std::uint64_t now) noexcept {
   record(*intervals_, last_interval_ns_);
   // relaxed: a counter
   counters_->last_publish_ns.store(now, std::memory_order_relaxed);
+}
+
+void Publisher::describe(const SourceInfo& source) noexcept {
+  const auto put = [](Word64& word, std::uint64_t value) {
+    // relaxed: for monitors, each word by itself
+    word.store(value, std::memory_order_relaxed);
+  };
+  put(source_->expected_interval_ns, source.expected_interval_ns);
+  put(source_->gaps, source.gaps);
+  put(source_->reconnects, source.reconnects);
+  put(source_->copies, source.copies);
+  put(source_->dropped, source.dropped);
+  put(source_->fourcc, source.fourcc);
+  put(source_->size, std::uint64_t{source.height} << 32 | source.width);
 }
 
 void Publisher::wake_sleepers() noexcept {

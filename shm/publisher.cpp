@@ -42,7 +42,9 @@ Result<void> Publisher::set_up(const StreamOptions& options) {
   state_ = reinterpret_cast<StateLine*>(base + kStateOffset);
   heads_ = reinterpret_cast<HeadLine*>(base + kHeadOffset);
   counters_ = reinterpret_cast<PublisherCounters*>(base + kPublisherCountersOffset);
+  source_ = reinterpret_cast<SourceLine*>(base + kSourceOffset);
   intervals_ = reinterpret_cast<Histogram*>(base + kIntervalsOffset);
+  publish_ages_ = reinterpret_cast<Histogram*>(base + kPublishAgesOffset);
   slot_records_ = reinterpret_cast<SlotRecord*>(base + geometry_.slots_offset);
   for (std::uint32_t i = 0; i < geometry_.lane_count; ++i) {
     const LaneGeometry& lane = geometry_.lanes[i];

@@ -29,6 +29,7 @@
 #include "sluice/loan.hpp"
 #include "sluice/options.hpp"
 #include "sluice/result.hpp"
+#include "sluice/stats.hpp"
 
 namespace sluice::shm {
 
@@ -87,6 +88,9 @@ class Publisher {
   /// (Reader::add_pool). Not for the frame path: makes and maps memory, and waits for visitors that
   /// attach.
   Result<std::uint32_t> add_pool(const PoolOptions& options);
+
+  /// For monitors.
+  void describe(const SourceInfo& source) noexcept;
 
   /// Ends the stream: readers drain what was published, then see `ended`.
   void end() noexcept;
@@ -227,6 +231,7 @@ class Publisher {
   Group& join_group(GroupMember& member, std::uint32_t history, std::unique_ptr<Group>& made) noexcept;
   [[nodiscard]] std::unique_ptr<Group> make_group(const GroupName& name) const;
   void leave_group(GroupMember& member) noexcept;
+  void give_up_oldest(const Lane& lane) noexcept;
   ReaderRecord* blocking_member(const Lane& lane) noexcept;
   ReaderRecord& record_of(const GroupMember& member) noexcept;
   [[nodiscard]] LaneExtents extents() const noexcept;
@@ -270,7 +275,9 @@ class Publisher {
   StateLine* state_ = nullptr;
   HeadLine* heads_ = nullptr;
   PublisherCounters* counters_ = nullptr;
+  SourceLine* source_ = nullptr;
   Histogram* intervals_ = nullptr;
+  Histogram* publish_ages_ = nullptr;
   SlotRecord* slot_records_ = nullptr;
 
   std::array<Lane, kMaxLanes> lanes_{};

@@ -111,8 +111,7 @@ class Reader {
   [[nodiscard]] const Geometry& geometry() const noexcept { return geometry_; }
   [[nodiscard]] const SubscriptionOptions& options() const noexcept { return options_; }
   [[nodiscard]] const ReaderCounters& counters() const noexcept { return page_->counters; }
-  [[nodiscard]] const Histogram& age() const noexcept { return page_->age; }
-  [[nodiscard]] const Histogram& processing() const noexcept { return page_->processing; }
+  [[nodiscard]] const ReaderPage& page() const noexcept { return *page_; }
   /// Entries published (a group's member: assigned) and not yet passed, over all lanes.
   [[nodiscard]] std::uint64_t waiting() const noexcept;
   /// Samples held now.

@@ -211,8 +211,9 @@ inline void Reader::hand_out(const Claimed& claimed, Sample& out) noexcept {
   out = make_sample(claimed.slot, claimed.size, claimed.meta, false, claimed.info);
 }
 
-// A group's member: the entry that was assigned next. It stays until it is settled, so one that is
-// gone was never there, or we are no longer a member.
+// A group's member: the entry that was assigned next. It stays until it is settled, unless the
+// publisher waits for nobody; otherwise one that is gone was never there, or we are no longer a
+// member.
 Reader::Step Reader::take_assigned(Sample& out) noexcept {
   Assignments& mine = *assignments_;
   // sync assign (reader): the entry and the assignment were written before
@@ -225,6 +226,7 @@ Reader::Step Reader::take_assigned(Sample& out) noexcept {
   const std::uint64_t sequence = assigned_sequence(word);
   Claimed claimed;
   Claim outcome = Claim::gone;
+  LossCause cause = LossCause::invalid;
   if (index < geometry_.lane_count && sequence != 0 && mine.next - mine.settled < kMaxCredits) {
     const Lane& lane = lanes_[index];
     const Entry& entry = lane.ring[sequence & lane.mask];
@@ -232,6 +234,8 @@ Reader::Step Reader::take_assigned(Sample& out) noexcept {
     if (entry.sequence.load(std::memory_order_acquire) == sequence) {
       outcome = claim(index, entry, sequence, claimed);
     }
+    // relaxed: only tells which counter it is: retired, or its place used again
+    if (entry.sequence.load(std::memory_order_relaxed) > sequence) cause = LossCause::full;
   }
   if (outcome == Claim::elsewhere) {
     mine.waits_for_pool = true;
@@ -239,7 +243,9 @@ Reader::Step Reader::take_assigned(Sample& out) noexcept {
   }
   if (outcome != Claim::ours) {
     if (!admitted()) return Step::nothing;
-    skip_assignment(outcome == Claim::expired ? LossCause::expired : LossCause::invalid);
+    skip_assignment(outcome == Claim::expired ? LossCause::expired
+                    : outcome == Claim::gone  ? cause
+                                              : LossCause::invalid);
     return Step::skipped;
   }
   ++mine.next;
@@ -413,9 +419,11 @@ void Reader::acknowledge(std::uint32_t index, std::uint64_t sequence, std::size_
 void Reader::release(Sample& sample) noexcept {
   if (sample.timed_from_ns_ != 0) {
     const std::uint64_t now = now_ns();
-    // relaxed: a counter; samples may end in several threads at once
-    page_->processing.count[histogram_bucket(now - sample.timed_from_ns_)].fetch_add(
-        1, std::memory_order_relaxed);  // relaxed: as above
+    // Samples may end in several threads at once.
+    record_shared(page_->processing, now - sample.timed_from_ns_);
+    if (now >= sample.info_.origin_ns) {
+      record_shared(page_->end_to_end, now - sample.info_.origin_ns);
+    }
   }
   SLUICE_KILL_POINT("release.begin");
   if (sample.resolved_) {

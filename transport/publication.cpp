@@ -14,7 +14,7 @@ protocol::OfferT offer_of(const shm::Geometry& geometry, const StreamOptions& op
   protocol::OfferT offer;
   offer.latest = options.offered.latest;
   offer.next = options.offered.next;
-  offer.reliable = options.offered.reliable;
+  offer.reliable = options.offered.reliable && options.on_full != OnFull::drop;
   offer.group = options.offered.group;
   offer.history = geometry.lanes[0].history;
   offer.depth = geometry.lanes[0].depth;

@@ -65,8 +65,12 @@ Result<void> Publisher::accept(int socket, std::chrono::milliseconds timeout) {
       shm::deadline_in(static_cast<std::uint64_t>(ns)));
 }
 
+void Publisher::describe(const SourceInfo& source) noexcept { impl_->stream->describe(source); }
+
 StreamStats Publisher::stats() const noexcept {
-  return transport::stats_of(impl_->stream->counters(), impl_->stream->intervals());
+  StreamStats stats = transport::stream_stats(impl_->stream->control());
+  stats.slots = impl_->stream->geometry().slots;
+  return stats;
 }
 
 }  // namespace sluice

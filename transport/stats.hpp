@@ -1,4 +1,4 @@
-// Shared counters as plain numbers.
+// What the shared counters say, as the public structs.
 #pragma once
 
 #include "shm/layout.hpp"
@@ -6,13 +6,14 @@
 
 namespace sluice::transport {
 
-StreamStats stats_of(const shm::PublisherCounters& counters, const shm::Histogram& intervals);
+/// Of a control segment whose geometry was verified. `slots` is left 0.
+StreamStats stream_stats(const std::byte* control) noexcept;
+SourceInfo source_of(const std::byte* control) noexcept;
 
-/// `waiting` and `held` are the caller's to add: they are not counters.
-SubscriptionStats stats_of(const shm::ReaderCounters& counters, const shm::Histogram& age,
-                           const shm::Histogram& processing);
+/// What the reader's page says; `waiting` and `held` are left 0.
+SubscriptionStats stats_of(const shm::ReaderPage& page) noexcept;
 
-/// Sums what can be summed; of the quantiles the larger.
+/// Sums; of the quantiles the largest.
 void add(SubscriptionStats& total, const SubscriptionStats& part);
 
 }  // namespace sluice::transport

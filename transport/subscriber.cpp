@@ -26,7 +26,7 @@ std::uint64_t to_ns(Deadline deadline) {
 
 SubscriptionStats stats_of(const shm::Reader& reader) {
   SubscriptionStats stats =
-      transport::stats_of(reader.counters(), reader.age(), reader.processing());
+      transport::stats_of(reader.page());
   stats.waiting = reader.waiting();
   stats.held = reader.held();
   return stats;

@@ -1,31 +1,92 @@
 #include "transport/watch.hpp"
 
 #include "shm/geometry.hpp"
+#include "shm/histogram.hpp"
 #include "shm/layout.hpp"
 #include "transport/stats.hpp"
+
+#include <bit>
 
 namespace sluice::transport {
 namespace {
 
-// The stats of one attachment; zeros where its page is not to be seen.
-SubscriptionStats stats_of_page(const shm::View& arena, std::uint64_t offset,
-                                const shm::View* control) {
-  if (offset % shm::kCacheLine != 0 || offset > arena.size() ||
-      sizeof(shm::ReaderPage) > arena.size() - offset) {
-    return {};
+std::uint64_t get(const shm::Word64& word) {
+  // relaxed: counters and gauges for people
+  return word.load(std::memory_order_relaxed);
+}
+
+// How many slots the page claims, and when the oldest of them was published. The claims may be of
+// another message by the time the record is read: a monitor shows a moment that nobody saw anyway.
+void add_holds(const std::byte* page, const shm::Geometry& geometry, const std::byte* control,
+               AttachmentInfo& info) {
+  const auto* claims = reinterpret_cast<const shm::ClaimPair*>(page + shm::kClaimsOffset);
+  const auto* records = reinterpret_cast<const shm::SlotRecord*>(control + geometry.slots_offset);
+  for (std::uint64_t k = 0; k < shm::claim_pairs(geometry.slot_limit); ++k) {
+    for (std::uint64_t held = get(claims[k].taken) | get(claims[k].resolved); held != 0;
+         held &= held - 1) {
+      const std::uint64_t slot = 64 * k + static_cast<std::uint64_t>(std::countr_zero(held));
+      if (slot >= geometry.slot_limit) break;
+      ++info.stats.held;
+      const std::uint64_t published = get(records[slot].publish_ns);
+      if (published != 0 && (info.oldest_held_ns == 0 || published < info.oldest_held_ns)) {
+        info.oldest_held_ns = published;
+      }
+    }
   }
+}
+
+// What is published and not passed. Of a group's member only the publisher knows.
+std::uint64_t waiting_of(const shm::ReaderPage& page, const shm::Geometry& geometry,
+                         const std::byte* control) {
+  // relaxed: for people; it never changes
+  const std::uint32_t mode = page.identity.mode.load(std::memory_order_relaxed);
+  if (mode == static_cast<std::uint32_t>(DeliveryMode::group)) return 0;
+  const auto& heads = *reinterpret_cast<const shm::HeadLine*>(control + shm::kHeadOffset);
+  std::uint64_t waiting = 0;
+  for (std::size_t i = 0; i < geometry.lane_count; ++i) {
+    const std::uint64_t head = get(heads.head[i]);
+    const std::uint64_t cursor = get(page.cursor[i]);
+    if (cursor != 0 && head >= cursor) waiting += head + 1 - cursor;
+  }
+  return waiting;
+}
+
+// One attachment; zeros where its page is not to be seen.
+void fill(AttachmentInfo& info, const shm::View& arena, std::uint64_t offset,
+          const shm::View& control, const shm::Geometry& geometry) {
+  const std::uint64_t bytes =
+      control.valid() ? shm::reader_page_bytes(geometry.slot_limit) : sizeof(shm::ReaderPage);
+  if (offset % shm::kCacheLine != 0 || offset > arena.size() || bytes > arena.size() - offset)
+    return;
   const auto& page = *reinterpret_cast<const shm::ReaderPage*>(arena.data() + offset);
-  SubscriptionStats stats = stats_of(page.counters, page.age, page.processing);
-  if (control == nullptr || !control->valid()) return stats;
-  const auto& heads = *reinterpret_cast<const shm::HeadLine*>(control->data() + shm::kHeadOffset);
-  for (std::size_t i = 0; i < kMaxLanes; ++i) {
-    // relaxed: a count for people
-    const std::uint64_t head = heads.head[i].load(std::memory_order_relaxed);
-    // relaxed: as above
-    const std::uint64_t cursor = page.cursor[i].load(std::memory_order_relaxed);
-    if (cursor != 0 && head >= cursor) stats.waiting += head + 1 - cursor;
-  }
-  return stats;
+  info.stats = stats_of(page);
+  // relaxed: for people
+  info.max_held = page.identity.max_held.load(std::memory_order_relaxed);
+  info.asleep = page.sleeping.sleep.load(std::memory_order_relaxed) != 0;  // relaxed: as above
+  info.last_take_ns = get(page.counters.last_take_ns);
+  info.age = shm::counts_of(page.age);
+  info.processing = shm::counts_of(page.processing);
+  info.end_to_end = shm::counts_of(page.end_to_end);
+  if (!control.valid()) return;
+  info.stats.waiting = waiting_of(page, geometry, control.data());
+  add_holds(arena.data() + offset, geometry, control.data(), info);
+}
+
+void fill(StreamInfo& info, const std::byte* control, shm::Geometry& geometry) {
+  (void)shm::learn_pools(control, geometry);  // what is valid counts
+  info.stats = stream_stats(control);
+  info.stats.slots = geometry.slots;
+  info.source = source_of(control);
+  info.intervals =
+      shm::counts_of(*reinterpret_cast<const shm::Histogram*>(control + shm::kIntervalsOffset));
+  info.publish_age =
+      shm::counts_of(*reinterpret_cast<const shm::Histogram*>(control + shm::kPublishAgesOffset));
+  info.lanes = geometry.lane_count;
+  info.depth = geometry.lanes[0].depth;
+  const auto& state = *reinterpret_cast<const shm::StateLine*>(control + shm::kStateOffset);
+  // relaxed: for people
+  info.ended = state.state.load(std::memory_order_relaxed) ==
+               static_cast<std::uint32_t>(shm::StreamState::ended);
 }
 
 }  // namespace
@@ -105,7 +166,11 @@ void Watch::stream_event(const protocol::EventT& event, std::vector<shm::UniqueF
   }
   if (descriptors.empty()) return;
   auto control = shm::View::open(descriptors[0].get(), "the control segment of a stream");
-  if (control && shm::verify(*control)) stream.control = std::move(*control);
+  if (!control) return;
+  auto geometry = shm::verify(*control);
+  if (!geometry) return;
+  stream.control = std::move(*control);
+  stream.geometry = std::move(*geometry);
 }
 
 void Watch::attachment_event(const protocol::EventT& event, std::vector<shm::UniqueFd> descriptors,
@@ -122,28 +187,24 @@ void Watch::attachment_event(const protocol::EventT& event, std::vector<shm::Uni
   if (arena) attached.arena = std::move(*arena);
 }
 
-Snapshot Watch::snapshot() const {
+Snapshot Watch::snapshot() {
   Snapshot all;
   for (const auto& [id, node] : nodes_) all.nodes.push_back(node);
-  for (const auto& [id, stream] : streams_) {
+  for (auto& [id, stream] : streams_) {
     StreamInfo& info = all.streams.emplace_back(stream.info);
-    if (!stream.control.valid()) continue;
-    const std::byte* control = stream.control.data();
-    info.stats = stats_of(
-        *reinterpret_cast<const shm::PublisherCounters*>(control + shm::kPublisherCountersOffset),
-        *reinterpret_cast<const shm::Histogram*>(control + shm::kIntervalsOffset));
+    if (stream.control.valid()) fill(info, stream.control.data(), stream.geometry);
   }
+  static const Stream kUnseen;
   for (const auto& [id, subscription] : subscriptions_) {
     SubscriptionInfo& info = all.subscriptions.emplace_back(subscription);
     for (auto at = attachments_.lower_bound({id, 0});
          at != attachments_.end() && at->first.first == id; ++at) {
-      const auto stream = streams_.find(at->first.second);
-      const shm::View* control = stream != streams_.end() ? &stream->second.control : nullptr;
       AttachmentInfo& attachment = info.attachments.emplace_back();
       attachment.stream_id = at->first.second;
-      if (at->second.arena) {
-        attachment.stats = stats_of_page(*at->second.arena, at->second.page_offset, control);
-      }
+      if (!at->second.arena) continue;
+      const auto found = streams_.find(at->first.second);
+      const Stream& stream = found != streams_.end() ? found->second : kUnseen;
+      fill(attachment, *at->second.arena, at->second.page_offset, stream.control, stream.geometry);
     }
   }
   for (const auto& [pair, sentence] : unfit_) {

@@ -2,6 +2,7 @@
 // node's lock.
 #pragma once
 
+#include "shm/geometry.hpp"
 #include "shm/memory.hpp"
 #include "sluice/monitor.hpp"
 #include "transport/connection.hpp"
@@ -29,12 +30,13 @@ class Watch {
              ForeignArenas& arenas);
   /// The snapshot that the broker begins with is complete.
   [[nodiscard]] bool complete() const noexcept { return complete_; }
-  [[nodiscard]] Snapshot snapshot() const;
+  [[nodiscard]] Snapshot snapshot();
 
  private:
   struct Stream {
     StreamInfo info;
-    shm::View control;
+    shm::View control;      // none: not to be seen
+    shm::Geometry geometry;  // of it, verified
   };
   struct Attached {
     std::uint64_t page_offset = 0;

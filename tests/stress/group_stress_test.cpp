@@ -177,5 +177,59 @@ TEST_P(GroupStress, EveryEntryIsAcknowledged) {
 
 INSTANTIATE_TEST_SUITE_P(Deaths, GroupStress, testing::Bool());
 
+// OnFull::drop: entries that members are about to claim are taken from them all the time.
+TEST(GroupStress, NobodySeesAnEntryThatWasGivenUp) {
+  StreamOptions options = small_stream(4);
+  options.max_held = 64;
+  options.on_full = OnFull::drop;
+  LocalLink link(options);
+  link.use_room_event(shm::UniqueFd{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)});
+  Ledger ledger;
+  std::vector<std::unique_ptr<Member>> members;
+  for (unsigned i = 0; i < 2; ++i) {
+    auto member = std::make_unique<Member>();
+    member->reader = link.attach(
+        {.mode = DeliveryMode::group, .max_held = 8, .group = "workers", .credits = 2 + i});
+    member->seed = i;
+    members.push_back(std::move(member));
+  }
+  for (auto& member : members) {
+    member->thread = std::jthread{[m = member.get(), &ledger] { m->run(ledger); }};
+  }
+  std::uint64_t published = 0;
+  const std::uint64_t end = shm::deadline_in(duration_ns());
+  while (shm::now_ns() < end && published + 64 < Ledger::kMost && !HasFailure()) {
+    const Outcome outcome = publish_number(link.publisher(), published + 1);
+    ASSERT_EQ(outcome, Outcome::ok) << to_string(outcome);
+    ++published;
+    if (published % 64 == 0) std::this_thread::sleep_for(std::chrono::microseconds(100));
+  }
+  link.publisher().end();
+  const std::uint64_t patience = shm::deadline_in(10'000'000'000);
+  std::uint64_t given = 0;
+  std::uint64_t done = 0;
+  do {
+    link.publisher().tend();
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    given = published - value(link.publisher().counters().dropped);
+    done = 0;
+    for (const auto& member : members) {
+      const auto& counters = member->reader->counters();
+      done += value(counters.taken) +
+              value(counters.lost[static_cast<std::size_t>(shm::LossCause::full)]);
+    }
+  } while (done != given && shm::now_ns() < patience);
+  EXPECT_EQ(done, given) << "published " << published;
+  for (const auto& member : members) {
+    member->thread.join();
+    EXPECT_EQ(member->trouble, "");
+    EXPECT_EQ(
+        value(member->reader->counters().lost[static_cast<std::size_t>(shm::LossCause::invalid)]),
+        0u);
+  }
+  for (std::uint64_t i = 1; i <= published; ++i) ASSERT_LE(ledger.times(i), 1u) << i;
+  EXPECT_GT(value(link.publisher().counters().dropped), 0u);
+}
+
 }  // namespace
 }  // namespace sluice::test

@@ -249,6 +249,101 @@ TEST(Group, TakesTheHighestLaneFirst) {
   EXPECT_EQ(order, (Numbers{1, 21, 22, 11, 12, 2})) << "1 was given before the others came";
 }
 
+// OnFull::drop: a camera waits for nobody.
+
+StreamOptions camera(std::uint32_t depth) {
+  StreamOptions options = group_stream(depth);
+  options.on_full = OnFull::drop;
+  return options;
+}
+
+TEST(GroupThatIsNotWaitedFor, IsNotGivenWhatNobodyHadACreditFor) {
+  LocalLink link(camera(4));
+  const ReaderPtr a = link.attach(worker(1));
+  publish(link, 1, 1);
+  std::vector<Sample> held = take_all(*a);
+  EXPECT_EQ(numbers_of(held), Numbers{1});
+  publish(link, 2, 20);  // 17 to 20 wait
+  EXPECT_EQ(value(link.publisher().counters().dropped), 15u) << "2 to 16; 1 was given";
+  a->acknowledge(std::move(held[0]));
+  link.publisher().tend();
+  EXPECT_EQ(drain(*a), Numbers{17}) << "the oldest that is still there";
+  link.publisher().tend();
+  EXPECT_EQ(drain(*a), Numbers{18});
+  EXPECT_EQ(value(link.publisher().counters().overwritten), 0u);
+}
+
+TEST(GroupThatIsNotWaitedFor, GoesOnWithWhatItHolds) {
+  LocalLink link(camera(2));
+  const ReaderPtr a = link.attach(worker(1));
+  publish(link, 1, 1);
+  std::vector<Sample> held = take_all(*a);
+  ASSERT_EQ(numbers_of(held), Numbers{1});
+  publish(link, 2, 40);
+  EXPECT_EQ(number_of(held[0]), 1u) << "its slot was used again";
+  a->acknowledge(std::move(held[0]));
+  EXPECT_EQ(value(a->counters().lost[static_cast<std::size_t>(LossCause::full)]), 0u);
+}
+
+TEST(GroupThatIsNotWaitedFor, CountsWhatItWasGivenAndDidNotTakeInTime) {
+  LocalLink link(camera(4));
+  const ReaderPtr a = link.attach(worker(2));
+  publish(link, 1, 10);  // 1 and 2 were given, and are gone
+  EXPECT_EQ(value(link.publisher().counters().dropped), 4u) << "3 to 6";
+  EXPECT_EQ(drain(*a), Numbers{}) << "only now is it known to have credits";
+  link.publisher().tend();
+  EXPECT_EQ(drain(*a), (Numbers{7, 8}));
+  EXPECT_EQ(value(a->counters().lost[static_cast<std::size_t>(LossCause::full)]), 2u);
+  EXPECT_EQ(value(a->counters().lost[static_cast<std::size_t>(LossCause::invalid)]), 0u);
+}
+
+TEST(GroupThatIsNotWaitedFor, GivesNobodyAgainWhatWasGivenUp) {
+  LocalLink link(camera(4));
+  const ReaderPtr a = link.attach(worker(2));
+  const std::uint32_t id = link.last_reader_id();
+  const ReaderPtr b = link.attach(worker(2));
+  publish(link, 1, 4);  // 1 and 3 are a's
+  std::vector<Sample> of_a = take_all(*a);
+  EXPECT_EQ(numbers_of(of_a), (Numbers{1, 3}));
+  publish(link, 5, 6);  // 1 and 2 are given up
+  link.publisher().detach(id);
+  Numbers of_b;
+  for (Numbers more = drain(*b); !more.empty(); more = drain(*b)) {
+    of_b.insert(of_b.end(), more.begin(), more.end());
+    link.publisher().tend();
+  }
+  std::sort(of_b.begin(), of_b.end());
+  EXPECT_EQ(of_b, (Numbers{3, 4, 5, 6})) << "2 was lost, 3 is given again, 1 is not";
+}
+
+TEST(GroupThatIsNotWaitedFor, HoldsUpNeitherThePublisherNorOthers) {
+  LocalLink link(camera(4));
+  const ReaderPtr stuck = link.attach(worker(4));
+  const ReaderPtr other = link.attach({});
+  for (std::uint64_t i = 1; i <= 100; ++i) {
+    ASSERT_EQ(publish_number(link.publisher(), i), Outcome::ok);
+    EXPECT_EQ(drain(*other), Numbers{i});
+  }
+  EXPECT_EQ(value(link.publisher().counters().full), 0u);
+}
+
+TEST(GroupThatIsNotWaitedFor, KeepsGoingWithFewSlots) {
+  StreamOptions options = camera(16);
+  options.pools = {{64, 4}};
+  LocalLink link(options);
+  const ReaderPtr a = link.attach(worker(1));
+  publish(link, 1, 50);
+  EXPECT_EQ(value(link.publisher().counters().no_slot), 0u);
+  EXPECT_EQ(value(link.publisher().counters().published), 50u);
+}
+
+TEST(GroupThatIsNotWaitedFor, StandsInAStreamWithoutReliableReaders) {
+  LocalLink link(camera(4));
+  const auto refused = link.try_attach({.mode = DeliveryMode::reliable});
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("OnFull::drop"), std::string::npos);
+}
+
 TEST(Group, CountsAndSettlesWhatHasExpired) {
   LocalLink link(group_stream());
   const ReaderPtr a = link.attach(worker(2));

@@ -40,6 +40,34 @@ TEST(Histograms, CountWhatWasRecorded) {
   EXPECT_EQ(histogram_count(*histogram), 1000u);
 }
 
+TEST(Histograms, KeepTheirProportionsWhenABucketIsFull) {
+  const auto histogram = std::make_unique<Histogram>();
+  histogram->count[histogram_bucket(100)] = kHistogramFull;
+  histogram->count[histogram_bucket(5000)] = 1000;
+  record(*histogram, 100);
+  EXPECT_EQ(histogram->count[histogram_bucket(100)], (kHistogramFull + 1) / 2);
+  EXPECT_EQ(histogram->count[histogram_bucket(5000)], 500u);
+}
+
+TEST(Histograms, CountNoMoreInAFullBucketThatThreadsShare) {
+  const auto histogram = std::make_unique<Histogram>();
+  histogram->count[histogram_bucket(100)] = kHistogramFull - 1;
+  for (int i = 0; i < 3; ++i) record_shared(*histogram, 100);
+  EXPECT_EQ(histogram->count[histogram_bucket(100)], kHistogramFull);
+}
+
+TEST(Histograms, TellWhatCameBetweenTwoMoments) {
+  const auto histogram = std::make_unique<Histogram>();
+  record(*histogram, 100);
+  const DurationCounts before = counts_of(*histogram);
+  record(*histogram, 1'000'000);
+  record(*histogram, 1'000'000);
+  const DurationCounts between = counts_of(*histogram).since(before);
+  EXPECT_EQ(between.total(), 2u);
+  EXPECT_NEAR(static_cast<double>(between.quantile_ns(0)), 1e6, 0.125e6);
+  EXPECT_EQ(before.since(counts_of(*histogram)).total(), 0u) << "a counter that went back";
+}
+
 TEST(Histograms, AnswerAQuantileWithinAnEighth) {
   std::mt19937_64 random{42};
   for (int round = 0; round < 20; ++round) {

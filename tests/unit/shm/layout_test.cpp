@@ -1,4 +1,4 @@
-// The shared layout, version 1, number by number. A change here is a change of the format: it needs
+// The shared layout, version 2, number by number. A change here is a change of the format: it needs
 // a new kLayoutVersion and docs/shm_format.md.
 #include "shm/layout.hpp"
 
@@ -12,7 +12,7 @@ namespace {
 TEST(Layout, SpellsItsMagicInMemory) {
   const std::uint64_t magic = kMagic;
   EXPECT_EQ(std::memcmp(&magic, "SLUICE01", 8), 0);
-  EXPECT_EQ(kLayoutVersion, 1u);
+  EXPECT_EQ(kLayoutVersion, 2u);
 }
 
 TEST(Layout, HasAControlHeaderOf576Bytes) {
@@ -55,9 +55,14 @@ TEST(Layout, PutsTheRingsBehindTheCounters) {
   EXPECT_EQ(kStateOffset, 576u);
   EXPECT_EQ(kHeadOffset, 640u);
   EXPECT_EQ(kPublisherCountersOffset, 704u);
-  EXPECT_EQ(kIntervalsOffset, 832u);
-  EXPECT_EQ(kRingsOffset, 1856u);
-  EXPECT_EQ(sizeof(Histogram), 1024u);
+  EXPECT_EQ(offsetof(PublisherCounters, dropped), 112u);
+  EXPECT_EQ(kSourceOffset, 832u);
+  EXPECT_EQ(kIntervalsOffset, 896u);
+  EXPECT_EQ(kPublishAgesOffset, 1408u);
+  EXPECT_EQ(kRingsOffset, 1920u);
+  EXPECT_EQ(sizeof(Histogram), 512u);
+  EXPECT_EQ(sizeof(SourceLine), 64u);
+  EXPECT_EQ(offsetof(SourceLine, fourcc), 40u);
 }
 
 TEST(Layout, HasEntriesAndSlotRecordsOfOneLine) {
@@ -82,9 +87,10 @@ TEST(Layout, HasAReaderPageWithItsHotLineAtTheEnd) {
   EXPECT_EQ(offsetof(ReaderPage, sleeping), 64u);
   EXPECT_EQ(offsetof(ReaderPage, counters), 128u);
   EXPECT_EQ(offsetof(ReaderPage, age), 256u);
-  EXPECT_EQ(offsetof(ReaderPage, processing), 1280u);
-  EXPECT_EQ(kReaderHotOffset, 2304u);
-  EXPECT_EQ(kClaimsOffset, 2336u);
+  EXPECT_EQ(offsetof(ReaderPage, processing), 768u);
+  EXPECT_EQ(offsetof(ReaderPage, end_to_end), 1280u);
+  EXPECT_EQ(kReaderHotOffset, 1792u);
+  EXPECT_EQ(kClaimsOffset, 1824u);
   EXPECT_EQ(offsetof(IdentityLine, mode), 0u);
   EXPECT_EQ(offsetof(IdentityLine, max_held), 4u);
   EXPECT_EQ(offsetof(IdentityLine, pid), 8u);
@@ -104,9 +110,9 @@ TEST(Layout, GivesAReaderPageAPairOfWordsForEach64Slots) {
   EXPECT_EQ(claim_pairs(64), 1u);
   EXPECT_EQ(claim_pairs(65), 2u);
   EXPECT_EQ(claim_pairs(kMaxSlots), 16'384u);
-  EXPECT_EQ(reader_page_bytes(64), 2368u);
-  EXPECT_EQ(reader_page_bytes(128), 2368u);  // two pairs share the hot line with the cursors
-  EXPECT_EQ(reader_page_bytes(129), 2432u);
+  EXPECT_EQ(reader_page_bytes(64), 1856u);
+  EXPECT_EQ(reader_page_bytes(128), 1856u);  // two pairs share the hot line with the cursors
+  EXPECT_EQ(reader_page_bytes(129), 1920u);
 }
 
 TEST(Layout, HasAWakePageOf2240BytesForAMemberOfAGroup) {

@@ -257,8 +257,8 @@ TEST(Readers, MeasureAgeAndProcessing) {
     drain(*reader);
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
-  EXPECT_EQ(histogram_count(reader->age()), 4u);
-  EXPECT_EQ(histogram_count(reader->processing()), 4u);
+  EXPECT_EQ(histogram_count(reader->page().age), 4u);
+  EXPECT_EQ(histogram_count(reader->page().processing), 4u);
   EXPECT_EQ(value(reader->counters().bytes), 4 * 64u);
 }
 
@@ -269,8 +269,8 @@ TEST(Readers, MeasureNothingInAStreamWithoutStamps) {
   const ReaderPtr reader = link.attach({});
   publish_number(link.publisher(), 1);
   drain(*reader);
-  EXPECT_EQ(histogram_count(reader->age()), 0u);
-  EXPECT_EQ(histogram_count(reader->processing()), 0u);
+  EXPECT_EQ(histogram_count(reader->page().age), 0u);
+  EXPECT_EQ(histogram_count(reader->page().processing), 0u);
 }
 
 TEST(ReaderPages, AreUsedAgainOnlyAfterThePublisherHasForgottenThem) {
