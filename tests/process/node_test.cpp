@@ -449,6 +449,83 @@ TEST_F(NodeTest, StreamsGrowWhileTheyAreRead) {
   EXPECT_EQ(late.take().size(), 900'000u);
 }
 
+TEST_F(NodeTest, AMonitorShowsWhereFramesComeFromAndWhoHoldsThem) {
+  Node a = node("a");
+  StreamOptions o = numbers();
+  o.pools = {{64, 10}};
+  o.lanes = {{4}};
+  Publisher publisher = advertise(a, "camera/front/frames", o);
+  Node b = node("b");
+  Subscriber subscriber = subscribe(b, "camera/#", {.max_held = 3});
+  ASSERT_TRUE(attached(publisher));
+  Node c = node("c");
+  auto monitor = c.monitor();
+  ASSERT_TRUE(monitor) << monitor.error().message;
+  SourceInfo source;
+  source.expected_interval_ns = 33'333'333;
+  source.gaps = 2;
+  source.reconnects = 1;
+  source.copies = 3;
+  source.dropped = 4;
+  source.fourcc = 0x3231'564e;
+  source.width = 1280;
+  source.height = 720;
+  publisher.describe(source);
+
+  const auto now = [] {
+    return static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+  };
+  const std::uint64_t captured = now() - 5'000'000;
+  std::vector<Sample> held;
+  for (int i = 0; i < 3; ++i) {
+    Loan loan = publisher.loan(64);
+    ASSERT_TRUE(loan);
+    loan.headers.origin_ns = captured;
+    ASSERT_EQ(publisher.publish(std::move(loan)), Outcome::ok);
+    ASSERT_EQ(subscriber.wait_for(5s), Outcome::ok);
+    held.push_back(subscriber.take());
+    ASSERT_TRUE(held.back());
+    std::this_thread::sleep_for(2ms);  // one in a millisecond is measured
+  }
+  const std::uint64_t second = held[1].info().publish_ns;
+  held.erase(held.begin());
+  ASSERT_TRUE(eventually([&] { return monitor->snapshot().subscriptions.size() == 1; }));
+  const Snapshot shown = monitor->snapshot();
+  ASSERT_EQ(shown.streams.size(), 1u);
+  EXPECT_EQ(shown.streams[0].source, source);
+  EXPECT_EQ(shown.streams[0].stats.slots, 10u);
+  EXPECT_EQ(shown.streams[0].depth, 4u);
+  EXPECT_EQ(shown.streams[0].stats.last_publish_ns, held[1].info().publish_ns);
+  EXPECT_EQ(shown.streams[0].publish_age.total(), 3u);
+  EXPECT_GE(shown.streams[0].publish_age.quantile_ns(0), 4'000'000u);
+  EXPECT_EQ(shown.streams[0].intervals.total(), 2u);
+  EXPECT_FALSE(shown.streams[0].ended);
+  const AttachmentInfo& attachment = shown.subscriptions[0].attachments.at(0);
+  EXPECT_EQ(attachment.stats.held, 2u);
+  EXPECT_EQ(attachment.max_held, 3u);
+  EXPECT_EQ(attachment.oldest_held_ns, second);
+  EXPECT_EQ(attachment.age.total(), 3u);
+  EXPECT_EQ(attachment.end_to_end.total(), 1u) << "of what was released";
+  EXPECT_GE(attachment.end_to_end.quantile_ns(0), 4'000'000u);
+  EXPECT_EQ(attachment.stats.taken, 3u);
+  EXPECT_EQ(attachment.stats.waiting, 0u);
+  publisher.end();
+  EXPECT_TRUE(monitor->snapshot().streams.at(0).ended);
+}
+
+TEST_F(NodeTest, AStreamThatWaitsForNobodyRefusesReliableSubscriptions) {
+  Node a = node("a");
+  StreamOptions o = numbers();
+  o.on_full = OnFull::drop;
+  Publisher publisher = advertise(a, "camera", o);
+  Subscriber reliable = subscribe(a, "camera", {.mode = DeliveryMode::reliable});
+  auto monitor = a.monitor();
+  ASSERT_TRUE(monitor) << monitor.error().message;
+  ASSERT_TRUE(eventually([&] { return !monitor->snapshot().unfit.empty(); }));
+  EXPECT_NE(monitor->snapshot().unfit[0].sentence.find("latest, next, group"), std::string::npos)
+      << monitor->snapshot().unfit[0].sentence;
+}
+
 TEST_F(NodeTest, RefusesInvalidNames) {
   Node a = node("a");
   auto wild = a.advertise("camera/+/frames", numbers());
