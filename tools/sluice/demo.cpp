@@ -398,6 +398,7 @@ void add_demo(CLI::App& app, Run& run) {
   auto options = std::make_shared<DemoOptions>();
   CLI::App* verb = app.add_subcommand(
       "demo", "One producer and three consumer processes exchange frames over one stream");
+  verb->group(kRunning);
   verb->add_option("--seconds", options->seconds, "How long")->check(CLI::Range(0.5, 86400.0));
   verb->add_option("--rate", options->rate_hz, "Frames per second")->check(CLI::Range(0.1, 1000.0));
   verb->add_option("--width", options->width, "Pixels, even")->check(CLI::Range(2, 8192));

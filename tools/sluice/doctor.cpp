@@ -118,6 +118,7 @@ int report(bool json) {
 void add_doctor(CLI::App& app, Run& run) {
   auto json = std::make_shared<bool>(false);
   CLI::App* verb = app.add_subcommand("doctor", "Check what this machine offers to Sluice");
+  verb->group(kChecking);
   verb->add_flag("--json", *json, "One JSON object");
   verb->footer("Exit code 0 when Sluice can work here, 1 when it cannot.\n\n"
                "Example: sluice doctor");

@@ -1,11 +1,12 @@
 // sluice: the command-line tool.
+#include "sluice/version.hpp"
+#include "tools/sluice/verb.hpp"
+
 #include <CLI/CLI.hpp>
+
 #include <cstdio>
 #include <exception>
 #include <string>
-
-#include "sluice/version.hpp"
-#include "tools/sluice/verb.hpp"
 
 int main(int argc, char** argv) {
   try {
@@ -14,11 +15,19 @@ int main(int argc, char** argv) {
                                           std::to_string(sluice::kVersionMinor) + "." +
                                           std::to_string(sluice::kVersionPatch));
     app.require_subcommand(1);
+    app.footer(
+        "sluice VERB --help says more, with examples. Exit codes: 0, 1 for a failure, 2 for bad "
+        "usage.");
     sluice::tools::Run run;
     sluice::tools::add_demo(app, run);
+    sluice::tools::add_top(app, run);
     sluice::tools::add_doctor(app, run);
     sluice::tools::add_match(app, run);
-    CLI11_PARSE(app, argc, argv);
+    try {
+      app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+      return app.exit(error) == 0 ? 0 : 2;
+    }
     return run();
   } catch (const std::exception& error) {
     std::fprintf(stderr, "sluice: %s\n", error.what());

@@ -97,6 +97,7 @@ int run_match(const MatchOptions& options, bool filter_given, bool topic_given) 
 void add_match(CLI::App& app, Run& run) {
   auto options = std::make_shared<MatchOptions>();
   CLI::App* verb = app.add_subcommand("match", "Say whether a filter matches a topic");
+  verb->group(kChecking);
   const CLI::Option* filter = verb->add_option(
       "FILTER", options->filter, "Levels between '/'; + is one, # at the end the rest");
   const CLI::Option* topic = verb->add_option("TOPIC", options->topic, "The name to look at");

@@ -12,8 +12,15 @@ namespace sluice::tools {
 
 using Run = std::function<int()>;
 
+// The groups in `sluice --help`; a verb names its own.
+inline constexpr const char* kRunning = "Run";
+inline constexpr const char* kSeeing = "See";
+inline constexpr const char* kMessages = "Look at messages";
+inline constexpr const char* kChecking = "Check";
+
 void add_demo(CLI::App& app, Run& run);
 void add_doctor(CLI::App& app, Run& run);
 void add_match(CLI::App& app, Run& run);
+void add_top(CLI::App& app, Run& run);
 
 }  // namespace sluice::tools
