@@ -3,6 +3,7 @@
 #   development  headers, link names, CMake package, pkg-config (libsluice-dev)
 #   tools        the program `sluice`
 #   broker       the daemon `sluiced`, its units (packaging/systemd/)
+#   capture      the programs `sluice-capture` and `sluice-photo-camera`
 include(CMakePackageConfigHelpers)
 
 set(cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/sluice)
@@ -40,4 +41,7 @@ if(SLUICE_BUILD_TOOLS)
 endif()
 if(SLUICE_BUILD_DAEMONS)
   install(TARGETS sluiced RUNTIME COMPONENT broker)
+endif()
+if(SLUICE_BUILD_CAPTURE)
+  install(TARGETS sluice-capture sluice-photo-camera RUNTIME COMPONENT capture)
 endif()
