@@ -95,6 +95,11 @@ class Publisher {
   /// Ends the stream: readers drain what was published, then see `ended`.
   void end() noexcept;
 
+  /// Sequence of what was published last in the lane; 0: nothing yet.
+  [[nodiscard]] std::uint64_t last_sequence(std::uint32_t lane) const noexcept {
+    return lanes_[lane].head;
+  }
+
   // The visitors' side.
 
   /// Admits a subscription; `refused` with a sentence when it does not fit.

@@ -38,6 +38,7 @@ Result<Publisher> Node::advertise(std::string_view topic, const StreamOptions& o
 Result<Subscriber> Node::subscribe(std::string_view filter, const SubscriptionOptions& options) {
   auto set = WaitSet::create();
   if (!set) return std::move(set).error();
+  set->impl_->own = true;
   return subscribe(filter, options, *set);
 }
 

@@ -33,6 +33,14 @@ Loan Publisher::loan(std::uint64_t size_bytes, Priority priority) noexcept {
   return impl_->stream->loan(size_bytes, priority);
 }
 Outcome Publisher::publish(Loan&& loan) noexcept { return impl_->stream->publish(std::move(loan)); }
+Outcome Publisher::publish(Loan&& loan, Reference& published) noexcept {
+  const std::uint32_t slot = loan.slot_;
+  const std::uint32_t lane = loan.lane_;
+  const Outcome outcome = publish(std::move(loan));
+  if (outcome == Outcome::ok)
+    published = {stream_id(), impl_->stream->last_sequence(lane), slot, lane};
+  return outcome;
+}
 Outcome Publisher::publish(std::span<Loan> loans) noexcept { return impl_->stream->publish(loans); }
 void Publisher::collect() noexcept { impl_->stream->collect(); }
 std::size_t Publisher::reap() noexcept { return impl_->stream->reap(); }

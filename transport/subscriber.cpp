@@ -25,8 +25,7 @@ std::uint64_t to_ns(Deadline deadline) {
 }
 
 SubscriptionStats stats_of(const shm::Reader& reader) {
-  SubscriptionStats stats =
-      transport::stats_of(reader.page());
+  SubscriptionStats stats = transport::stats_of(reader.page());
   stats.waiting = reader.waiting();
   stats.held = reader.held();
   return stats;
@@ -217,12 +216,57 @@ void Subscriber::acknowledge(Sample&& sample) noexcept {
   sample.reader_->acknowledge(std::move(sample));
 }
 
+Receipt Subscriber::receipt(const Sample& sample) const noexcept {
+  Receipt receipt;
+  const transport::Attachment* stream = impl_->origin(sample, sample.reader_);
+  if (stream == nullptr || sample.resolved_) return receipt;
+  receipt.stream_id_ = stream->stream_id;
+  receipt.sequence_ = sample.info_.sequence;
+  receipt.lane_ = sample.info_.priority;
+  receipt.assignment_ = sample.assignment_;
+  return receipt;
+}
+
+void Subscriber::acknowledge(const Receipt& receipt) noexcept {
+  if (!receipt) return;
+  for (const transport::Attachment& stream : impl_->streams) {
+    if (stream.stream_id != receipt.stream_id_) continue;
+    // Stands for the sample as the reader looks at it, and holds nothing.
+    Sample stand_in;
+    stand_in.info_.sequence = receipt.sequence_;
+    stand_in.info_.priority = receipt.lane_;
+    stand_in.assignment_ = receipt.assignment_;
+    stand_in.reader_ = stream.reader.get();
+    stream.reader->acknowledge(std::as_const(stand_in));
+    stand_in.reader_ = nullptr;
+    return;
+  }
+}
+
 Sample Subscriber::resolve(const Reference& reference) noexcept {
   impl_->take_in();
-  for (const transport::Attachment& stream : impl_->streams) {
-    if (stream.stream_id == reference.stream_id) return stream.reader->resolve(reference);
+  for (transport::Attachment& stream : impl_->streams) {
+    if (stream.stream_id != reference.stream_id) continue;
+    Sample sample = stream.reader->resolve(reference);
+    stream.resolved_from = stream.resolved_from || sample;
+    return sample;
   }
   return Sample{Outcome::mismatch};
+}
+
+// Of what has ended, results that are still under way may speak; so it is kept until it was of no
+// use for the time between two calls.
+void Subscriber::forget_ended() noexcept {
+  impl_->take_in();
+  for (std::size_t i = impl_->streams.size(); i-- != 0;) {
+    transport::Attachment& stream = impl_->streams[i];
+    const bool idle = !std::exchange(stream.resolved_from, false);
+    if (impl_->subscription && idle && stream.forgettable) {
+      impl_->drop(i);
+    } else {
+      stream.forgettable = stream.publisher_gone;
+    }
+  }
 }
 
 int Subscriber::fd() const noexcept { return impl_->set->set.fd(); }
@@ -267,10 +311,10 @@ bool WaitSet::Impl::settled() const noexcept {
 }
 
 // The reader, when there is nothing but one: its own sleep is cheaper than a set's, and is
-// interrupted too when its subscription has news.
+// interrupted too when its subscription has news. Not where the set itself can be interrupted.
 shm::Reader* WaitSet::Impl::only_reader() const noexcept {
   const bool alone =
-      members.size() == 1 && members[0]->streams.size() == 1 && set.readers().size() == 1;
+      own && members.size() == 1 && members[0]->streams.size() == 1 && set.readers().size() == 1;
   return alone ? members[0]->streams[0].reader.get() : nullptr;
 }
 
@@ -278,6 +322,9 @@ shm::Reader* WaitSet::Impl::only_reader() const noexcept {
 // message.
 Outcome WaitSet::Impl::wait(std::uint64_t deadline_ns) noexcept {
   for (;;) {
+    // A signal handler has set this before it interrupted the set; whatever else comes from there
+    // is looked for in any case.
+    if (interrupted.exchange(false)) return Outcome::interrupted;
     take_in();
     if (settled()) return Outcome::ok;
     shm::Reader* only = only_reader();
@@ -288,6 +335,7 @@ Outcome WaitSet::Impl::wait(std::uint64_t deadline_ns) noexcept {
 }
 
 bool WaitSet::Impl::arm() noexcept {
+  if (interrupted.exchange(false)) return false;
   take_in();
   return !settled() && set.arm();
 }
@@ -304,6 +352,10 @@ Result<WaitSet> WaitSet::create() {
 }
 
 Outcome WaitSet::wait(Deadline deadline) noexcept { return impl_->wait(to_ns(deadline)); }
+void WaitSet::interrupt() noexcept {
+  impl_->interrupted.store(true);
+  impl_->set.interrupt();
+}
 int WaitSet::fd() const noexcept { return impl_->set.fd(); }
 bool WaitSet::arm() noexcept { return impl_->arm(); }
 void WaitSet::disarm() noexcept { impl_->set.disarm(); }

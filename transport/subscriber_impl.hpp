@@ -31,6 +31,9 @@ struct WaitSet::Impl {
 
   shm::WaitSet set;
   std::vector<Subscriber::Impl*> members;  // those of nodes
+  // Nobody but its one subscriber knows this set, so nobody interrupts it from outside.
+  bool own = false;
+  std::atomic<bool> interrupted{false};  // by WaitSet::interrupt(), and no wait has told it yet
 };
 
 struct Subscriber::Impl {

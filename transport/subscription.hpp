@@ -32,6 +32,8 @@ struct Attachment {
   std::string node;
   shm::ReaderPtr reader;
   bool publisher_gone = false;  // no pool will come any more
+  bool resolved_from = false;   // since the last Subscriber::forget_ended()
+  bool forgettable = false;     // it had ended at the last one
 };
 
 /// A pool that a stream has grown by.

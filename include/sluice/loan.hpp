@@ -16,6 +16,7 @@ namespace sluice {
 namespace shm {
 class Publisher;
 }
+class Publisher;
 
 /// Writable memory for one message. Move-only; a moved-from or published loan is empty; one that is
 /// destroyed unpublished gives its slot back. Bound to the publisher's thread. May outlive the
@@ -63,6 +64,7 @@ class SLUICE_EXPORT Loan {
 
  private:
   friend class shm::Publisher;
+  friend class Publisher;
   void give_back() noexcept;
   void take_over(Loan& other) noexcept {
     publisher_ = other.publisher_;

@@ -37,6 +37,8 @@ class SLUICE_EXPORT Publisher {
   /// Publishes the loan to every subscriber at once and empties it. Wait-free, one system call for
   /// each subscriber that sleeps. mismatch: a loan of another publisher; empty: an empty loan.
   Outcome publish(Loan&& loan) noexcept;
+  /// The same, and says by what name the message can be referred to.
+  Outcome publish(Loan&& loan, Reference& published) noexcept;
   /// Publishes all of them in order; stops at the first that cannot be and returns its outcome.
   Outcome publish(std::span<Loan> loans) noexcept;
 

@@ -40,7 +40,7 @@ struct StageOptions {
   bool trace = true;  ///< Publish a TraceSpan for each message handled.
   std::chrono::milliseconds connect_timeout{10'000};
   /// Errors of single messages (once a second at most, with the number left out) and what the node
-  /// has to say.
+  /// has to say. Called in the stage's thread and in the node's; must not block.
   std::function<void(LogLevel, std::string_view)> log{};
 };
 

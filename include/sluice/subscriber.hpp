@@ -20,6 +20,22 @@ using Deadline = std::chrono::steady_clock::time_point;
 
 class WaitSet;
 
+/// Acknowledges a message whose sample is given away before it is dealt with: attached to a result,
+/// say. Made by Subscriber::receipt; a plain value.
+class SLUICE_EXPORT Receipt {
+ public:
+  Receipt() = default;
+  /// Whether there is anything to acknowledge.
+  explicit operator bool() const noexcept { return stream_id_ != 0; }
+
+ private:
+  friend class Subscriber;
+  std::uint64_t stream_id_ = 0;
+  std::uint64_t sequence_ = 0;
+  Priority lane_ = Priority::critical;
+  std::uint8_t assignment_ = 0;
+};
+
 /// One subscription: to one stream (connect), or to all streams whose topics match a filter, as they come
 /// and go (Node::subscribe). Move-only; a moved-from subscriber may only be destroyed or
 /// assigned to. Bound to one thread at a time; its samples may be released in any thread and may
@@ -62,10 +78,17 @@ class SLUICE_EXPORT Subscriber {
   void acknowledge(const Sample& sample) noexcept;
   /// The same, and releases the sample; cheaper for the publisher than one after the other.
   void acknowledge(Sample&& sample) noexcept;
+  /// For acknowledging later without the sample. Empty where the sample is, and for samples of
+  /// others or that were resolved. Does nothing in modes without acknowledgement.
+  [[nodiscard]] Receipt receipt(const Sample& sample) const noexcept;
+  void acknowledge(const Receipt& receipt) noexcept;
 
   /// The message of this stream that a reference names, in place; see Sample::reference_at. An
   /// empty sample says why: expired, mismatch (of another stream), quota, evicted, timeout.
   Sample resolve(const Reference& reference) noexcept;
+  /// For subscribers that only resolve, since take() forgets streams that are over: forgets those
+  /// that have ended and whose messages nobody resolved since the last call. Call it now and then.
+  void forget_ended() noexcept;
 
   /// For epoll, GLib, asyncio, with SubscriptionOptions::pollable: as WaitSet's.
   [[nodiscard]] int fd() const noexcept;
@@ -101,8 +124,12 @@ class SLUICE_EXPORT WaitSet {
   WaitSet& operator=(WaitSet&&) noexcept;
   ~WaitSet();
 
-  /// Waits until one of the subscribers has a message, was evicted or has ended: ok; or timeout.
+  /// Waits until one of the subscribers has a message, was evicted or has ended: ok; or timeout;
+  /// or interrupted.
   Outcome wait(Deadline deadline) noexcept;
+  /// Any thread, and a signal handler: ends the wait that is under way, or else the next one, with
+  /// `interrupted`, and makes arm() say no once. The set must not be moved meanwhile.
+  void interrupt() noexcept;
 
   /// For epoll, GLib, asyncio: fd() becomes readable when a subscriber may have something. Before
   /// every poll call arm(), and skip the poll when it returns false; after every poll call disarm().
