@@ -121,7 +121,8 @@ std::optional<Choice> Synchronizer::Impl::choose(std::size_t index, const Sample
       const std::uint64_t oldest = origin_of(other.sample);
       if (oldest >= origin || origin - oldest > options.tolerance_ns) continue;
       auto choice = not_before(index, origin, oldest);
-      if (choice && (!best || choice->distance < best->distance)) best = std::move(choice);
+      // Of two that are as near, the older: its time runs out.
+      if (choice && (!best || choice->distance <= best->distance)) best = std::move(choice);
     }
   }
   return best;

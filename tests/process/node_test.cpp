@@ -526,6 +526,109 @@ TEST_F(NodeTest, AStreamThatWaitsForNobodyRefusesReliableSubscriptions) {
       << monitor->snapshot().unfit[0].sentence;
 }
 
+TEST_F(NodeTest, AWaitSetIsInterruptedFromAnyThreadAndOnce) {
+  Node a = node("a");
+  auto set = WaitSet::create();
+  ASSERT_TRUE(set);
+  auto alone = a.subscribe("x", {}, *set);
+  ASSERT_TRUE(alone);
+  Publisher publisher = advertise(a, "x");
+  ASSERT_TRUE(attached(publisher));
+  // Before the wait, and with one stream, whose own sleep would be cheaper.
+  set->interrupt();
+  EXPECT_EQ(set->wait(std::chrono::steady_clock::now() + 60s), Outcome::interrupted);
+  EXPECT_EQ(set->wait(std::chrono::steady_clock::now() + 1ms), Outcome::timeout);
+  std::thread other{[&] {
+    std::this_thread::sleep_for(20ms);
+    set->interrupt();
+  }};
+  EXPECT_EQ(set->wait(std::chrono::steady_clock::now() + 60s), Outcome::interrupted);
+  other.join();
+  ASSERT_TRUE(publish(publisher, 5));
+  EXPECT_EQ(set->wait(std::chrono::steady_clock::now() + 60s), Outcome::ok);
+  EXPECT_TRUE(alone->take());
+}
+
+TEST_F(NodeTest, AReceiptAcknowledgesWhatWasGivenAway) {
+  Node a = node("a");
+  StreamOptions o = numbers();
+  o.lanes = {{.depth = 2}};
+  o.on_full = OnFull::fail;
+  Publisher publisher = advertise(a, "x", o);
+  Subscriber subscriber = subscribe(a, "x", {.mode = DeliveryMode::reliable});
+  ASSERT_TRUE(attached(publisher));
+  ASSERT_TRUE(publish(publisher, 1));
+  ASSERT_TRUE(publish(publisher, 2));
+  Sample first = subscriber.take();
+  Sample second = subscriber.take();
+  ASSERT_TRUE(first && second);
+  const Receipt one = subscriber.receipt(first);
+  const Receipt two = subscriber.receipt(second);
+  first.release();
+  second.release();
+  EXPECT_FALSE(subscriber.receipt(first)) << "of an empty sample";
+  EXPECT_FALSE(publish(publisher, 3)) << "released is not acknowledged";
+  subscriber.acknowledge(two);
+  EXPECT_FALSE(publish(publisher, 3)) << "the oldest is not";
+  subscriber.acknowledge(one);
+  subscriber.acknowledge(one);
+  subscriber.acknowledge(Receipt{});
+  EXPECT_TRUE(publish(publisher, 3));
+  EXPECT_EQ(subscriber.stats().acknowledged, 2u);
+}
+
+TEST_F(NodeTest, WhatIsPublishedHasANameThatResolves) {
+  Node a = node("a");
+  StreamOptions o = numbers();
+  o.lanes = {{.depth = 4}, {.depth = 4}};
+  Publisher publisher = advertise(a, "x", o);
+  Subscriber subscriber = subscribe(a, "x");
+  ASSERT_TRUE(attached(publisher));
+  for (const Priority lane : {Priority::high, Priority::critical, Priority::high}) {
+    Loan loan = publisher.loan(8, lane);
+    ASSERT_TRUE(loan);
+    Reference name;
+    ASSERT_EQ(publisher.publish(std::move(loan), name), Outcome::ok);
+    const Sample sample = subscriber.take();
+    ASSERT_TRUE(sample);
+    EXPECT_EQ(sample.reference(), name);
+    Reference none{1, 2, 3, 4};
+    EXPECT_EQ(publisher.publish(Loan{}, none), Outcome::empty);
+    EXPECT_EQ(none, (Reference{1, 2, 3, 4}));
+  }
+}
+
+TEST_F(NodeTest, WhoOnlyResolvesForgetsWhatHasEndedWhenItIsOfNoUse) {
+  Node a = node("a");
+  Subscriber pixels = subscribe(a, "x", {.mode = DeliveryMode::latest});
+  Subscriber results = subscribe(a, "x");
+  Reference name;
+  {
+    Node b = node("b");
+    Publisher publisher = advertise(b, "x");
+    ASSERT_TRUE(attached(publisher, 2));
+    ASSERT_TRUE(publish(publisher, 7));
+    ASSERT_TRUE(eventually([&] { return static_cast<bool>(pixels.stream_count()); }));
+    pixels.forget_ended();
+    pixels.forget_ended();
+    EXPECT_EQ(pixels.stream_count(), 1u) << "it lives";
+  }
+  const Sample held = results.take();
+  ASSERT_TRUE(held);
+  // Used between two calls it stays, however often.
+  const auto until = std::chrono::steady_clock::now() + 300ms;
+  while (std::chrono::steady_clock::now() < until) {
+    const Sample original = pixels.resolve(held.reference());
+    ASSERT_TRUE(original) << to_string(original.outcome());
+    pixels.forget_ended();
+  }
+  EXPECT_TRUE(eventually([&] {
+    pixels.forget_ended();
+    return pixels.stream_count() == 0;
+  }));
+  EXPECT_EQ(pixels.resolve(held.reference()).outcome(), Outcome::mismatch);
+}
+
 TEST_F(NodeTest, RefusesInvalidNames) {
   Node a = node("a");
   auto wild = a.advertise("camera/+/frames", numbers());
