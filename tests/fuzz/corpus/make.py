@@ -17,7 +17,7 @@ def operations(source, length):
     return bytes(source.choice((source.randrange(256), source.randrange(16))) for _ in range(length))
 
 
-for target in ("open", "reader", "publisher", "protocol"):
+for target in ("open", "reader", "publisher", "protocol", "results"):
     folder = HERE / target
     folder.mkdir(exist_ok=True)
     for number, length in enumerate(LENGTHS):
