@@ -30,7 +30,7 @@ if(SLUICE_BUILD_CAPTURE)
   pkg_check_modules(gstreamer_rtsp_server REQUIRED IMPORTED_TARGET gstreamer-rtsp-server-1.0>=1.22)
 endif()
 if(SLUICE_BUILD_VISION)
-  find_package(OpenCV 4.5 REQUIRED COMPONENTS core imgproc imgcodecs objdetect face)
+  find_package(OpenCV 4.5.4 REQUIRED COMPONENTS core imgproc imgcodecs objdetect) # 4.5.4: FaceDetectorYN
 endif()
 if(SLUICE_BUILD_TOOLS OR SLUICE_BUILD_TESTS OR SLUICE_BUILD_BENCHMARKS)
   find_package(nlohmann_json 3.11 REQUIRED)

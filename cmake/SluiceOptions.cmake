@@ -5,7 +5,7 @@ option(SLUICE_SHARED "Build libsluice and libsluice_pipeline as shared libraries
 option(SLUICE_BUILD_TOOLS "Build the program `sluice`" ON)
 option(SLUICE_BUILD_DAEMONS "Build the broker `sluiced`" ON)
 option(SLUICE_BUILD_CAPTURE "Build `sluice-capture`; needs GStreamer and SLUICE_BUILD_DAEMONS" OFF)
-option(SLUICE_BUILD_VISION "Build `sluice-detect` and `sluice-recognize`; needs OpenCV with contrib and \
+option(SLUICE_BUILD_VISION "Build `sluice-detect`, `sluice-recognize` and `sluice-annotate`; needs OpenCV and \
 SLUICE_BUILD_DAEMONS" OFF)
 option(SLUICE_BUILD_EXAMPLES "Build examples/" OFF)
 option(SLUICE_BUILD_TESTS "Build the suites named in SLUICE_TEST_SUITES" OFF)

@@ -48,6 +48,10 @@ RESERVED = {
     "spdlog": {"daemons", "tools"},  # the library logs through a callback
 }
 
+# Public headers that are for users of one third party, and say so: they are header only, installed only
+# where that third party is built in, and no other header includes them.
+ADAPTERS = {"include/sluice/opencv.hpp": "opencv2"}
+
 INCLUDE = re.compile(r"^\s*#\s*include\b\s*(?:([<\"])([^>\"]+)[>\"])?")
 
 
@@ -105,7 +109,16 @@ def check(root):
                     lint.Finding(path, number, "an #include that cannot be read", "Name the file itself.")
                 )
                 continue
-            wrong = verdict(folder, match.group(1) == '"', match.group(2))
+            target = match.group(2)
+            if match.group(1) == "<" and ADAPTERS.get(path) == target.split("/")[0]:
+                continue
+            if folder == "include" and f"include/{target}" in ADAPTERS:
+                wrong = (
+                    f'a public header must not include "{target}"',
+                    "Only who uses that third party includes its adapter.",
+                )
+            else:
+                wrong = verdict(folder, match.group(1) == '"', target)
             if wrong:
                 findings.append(lint.Finding(path, number, *wrong))
     return findings

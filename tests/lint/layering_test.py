@@ -79,6 +79,18 @@ class LayeringTest(selftest.CheckTest):
             ("include/sluice/a.hpp:4", 'include/ must not include "shm/pool.hpp"'),
         )
 
+    def test_an_adapter_includes_its_own_third_party_and_no_other(self):
+        self.assert_clean({"include/sluice/opencv.hpp": '#include <opencv2/core.hpp>\n#include "sluice/frame.hpp"\n'})
+        self.assert_found(
+            {
+                "include/sluice/opencv.hpp": "#include <gst/gst.h>\n",
+                "include/sluice/frame.hpp": '#include <opencv2/core.hpp>\n#include "sluice/opencv.hpp"\n',
+            },
+            ("include/sluice/frame.hpp:1", "a public header must not include <opencv2/core.hpp>"),
+            ("include/sluice/frame.hpp:2", 'a public header must not include "sluice/opencv.hpp"'),
+            ("include/sluice/opencv.hpp:1", "a public header must not include <gst/gst.h>"),
+        )
+
     def test_examples_use_the_public_headers_only(self):
         self.assert_found(
             {"examples/a.cpp": '#include "shm/pool.hpp"\n'}, ("examples/a.cpp:1", "examples/ must not include")
