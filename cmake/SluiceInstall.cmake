@@ -4,6 +4,7 @@
 #   tools        the program `sluice`
 #   broker       the daemon `sluiced`, its units (packaging/systemd/)
 #   capture      the programs `sluice-capture` and `sluice-photo-camera`
+#   vision       sluice-detect, sluice-recognize, sluice-annotate
 include(CMakePackageConfigHelpers)
 
 set(cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/sluice)
@@ -44,4 +45,7 @@ if(SLUICE_BUILD_DAEMONS)
 endif()
 if(SLUICE_BUILD_CAPTURE)
   install(TARGETS sluice-capture sluice-photo-camera RUNTIME COMPONENT capture)
+endif()
+if(SLUICE_BUILD_VISION)
+  install(TARGETS sluice-detect sluice-recognize sluice-annotate RUNTIME COMPONENT vision)
 endif()
