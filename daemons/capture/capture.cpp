@@ -25,7 +25,6 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <csignal>
 #include <memory>
 #include <mutex>
@@ -42,8 +41,11 @@ using daemon::log_info;
 using daemon::log_warning;
 
 constexpr auto kTick = 1s;
-// Decoders and drivers hold some buffers; those that hold more get ordinary memory, and a copy.
-constexpr std::uint32_t kMaxLoans = 8;
+// What upstream fills, and what the sink copies into. Elements that want more buffers at once get
+// ordinary memory, and a copy; each loan more would let the stream grow older by a frame.
+constexpr std::uint32_t kMaxLoans = 3;
+// A driver that writes into slots is given all of its buffers in advance.
+constexpr std::uint32_t kMaxLoansOfDriver = 10;
 constexpr std::uint32_t kPoolsPlanned = 6;
 // What a camera that does not come is called after so many attempts.
 constexpr int kAttemptsUntilFailing = 5;
@@ -87,7 +89,7 @@ class Capture {
   Played watch(GstElement* pipeline);
   std::optional<Played> handle(GstElement* pipeline, GstMessage* message);
   bool begin_again(GstElement* pipeline);
-  bool wait_to_try_again();
+  void warn(const std::string& sentence);
   void say(HealthStatus status);
   void tick();
   // Whether a signal has come; sleeps until it, until `fd` is readable or for as long as given.
@@ -106,7 +108,9 @@ class Capture {
   std::optional<Error> fatal_;  // why the stream could not be made
   Clock::time_point next_tick_{};
   std::uint64_t arrived_at_begin_ = 0;  // of this round of a file
-  int attempts_ = 0;                    // in a row that brought no frame
+  Clock::time_point next_warning_{};
+  std::uint64_t warnings_left_out_ = 0;
+  int attempts_ = 0;  // in a row that brought no frame
 };
 
 bool Capture::stopped_within(Clock::duration patience, int fd) {
@@ -163,12 +167,12 @@ Result<void> Capture::connect() {
 Result<Publisher> Capture::advertise(std::uint64_t slot_bytes) {
   StreamOptions stream;
   stream.label = options_.camera;
+  stream.max_loans = source().io == "userptr" ? kMaxLoansOfDriver : kMaxLoans;
   // A loan reserves its place in the ring.
-  stream.lanes = {{.depth = options_.depth + kMaxLoans, .history = 1}};
+  stream.lanes = {{.depth = options_.depth + stream.max_loans, .history = 1}};
   stream.pools = {{slot_bytes, options_.slots}};
-  stream.max_loans = kMaxLoans;
   stream.max_held = options_.max_held;
-  const std::uint32_t planned = options_.depth + 2 * kMaxLoans + options_.max_held;
+  const std::uint32_t planned = options_.depth + 2 * stream.max_loans + options_.max_held;
   stream.max_slots = (options_.slots != 0 ? options_.slots : planned) * kPoolsPlanned;
   stream.on_full = OnFull::drop;
   stream.offered.reliable = false;
@@ -226,6 +230,13 @@ Result<void> Capture::main_loop() {
       if (!options_.loop) {
         log_info("the source '" + source().text + "' has ended");
         return {};
+      }
+      // Without time between its frames a picture would come as fast as it can be decoded.
+      if (arrived() - arrived_at_begin_ < 2) {
+        return Error{Errc::invalid_argument, 0,
+                     "the source '" + source().text +
+                         "' is a single picture, which cannot be looped; use images://" +
+                         source().location + "?motion=none"};
       }
       continue;
     }
@@ -322,9 +333,23 @@ std::optional<Played> Capture::handle(GstElement* pipeline, GstMessage* message)
   }
 }
 
+// A damaged stream has much to say: one sentence a second.
+void Capture::warn(const std::string& sentence) {
+  const auto now = Clock::now();
+  if (now < next_warning_) {
+    ++warnings_left_out_;
+    return;
+  }
+  next_warning_ = now + kTick;
+  const auto left_out = std::exchange(warnings_left_out_, 0);
+  log_warning(left_out == 0
+                  ? sentence
+                  : sentence + " (" + std::to_string(left_out) + " more like this before)");
+}
+
 // Files that can be sought in go on from the beginning without a new pipeline.
 bool Capture::begin_again(GstElement* pipeline) {
-  if (!options_.loop || source().comes_back() || arrived() == arrived_at_begin_) return false;
+  if (!options_.loop || source().comes_back() || arrived() - arrived_at_begin_ < 2) return false;
   arrived_at_begin_ = arrived();
   return gst_element_seek_simple(
              pipeline, GST_FORMAT_TIME,

@@ -88,7 +88,8 @@ void FrameSlots::publish(Loan&& loan, FrameHeader header, const FrameTimes& time
   const CorrelationId correlation = new_correlation_id();
   mine.headers.correlation = correlation;
   mine.headers.origin_ns = times.sensor_ns;
-  if (publisher_->publish(std::move(mine)) != Outcome::ok) {
+  Reference reference;
+  if (publisher_->publish(std::move(mine), reference) != Outcome::ok) {
     ++counts_.dropped;
     describe();
     return;
@@ -97,7 +98,6 @@ void FrameSlots::publish(Loan&& loan, FrameHeader header, const FrameTimes& time
   if (copied) ++counts_.copies;
   describe();
   if (options_.on_published) {
-    const Reference reference{publisher_->stream_id(), counts_.published, 0, 0};
     options_.on_published({header, correlation, times, shm::now_ns(), reference});
   }
 }
@@ -132,11 +132,6 @@ std::uint64_t FrameSlots::reconnects() const noexcept {
 CaptureCounts FrameSlots::counts() const noexcept {
   const std::lock_guard lock{mutex_};
   return counts_;
-}
-
-StreamStats FrameSlots::stats() const noexcept {
-  const std::lock_guard lock{mutex_};
-  return publisher_ ? publisher_->stats() : StreamStats{};
 }
 
 void FrameSlots::tend() noexcept {

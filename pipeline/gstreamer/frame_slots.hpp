@@ -28,7 +28,7 @@ struct PublishedFrame {
   CorrelationId correlation;
   FrameTimes times;
   std::uint64_t output_ns = 0;
-  Reference reference;  ///< Of its message; the slot is not known here, and 0.
+  Reference reference;  ///< Of its message.
 };
 
 struct CaptureCounts {
@@ -81,7 +81,6 @@ class FrameSlots {
   [[nodiscard]] std::uint64_t reconnects() const noexcept;
 
   [[nodiscard]] CaptureCounts counts() const noexcept;
-  [[nodiscard]] StreamStats stats() const noexcept;
   /// Tells monitors, and lets go of what everybody has passed; once a second.
   void tend() noexcept;
   /// Ends the stream. Buffers that are still about keep their slots until they end.
