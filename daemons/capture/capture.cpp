@@ -320,7 +320,7 @@ std::optional<Played> Capture::handle(GstElement* pipeline, GstMessage* message)
     case GST_MESSAGE_ERROR:
       return Played{End::lost, parsed(gst_message_parse_error)};
     case GST_MESSAGE_WARNING:
-      log_warning(parsed(gst_message_parse_warning));
+      warn(parsed(gst_message_parse_warning));
       return std::nullopt;
     case GST_MESSAGE_EOS:
       if (begin_again(pipeline)) return std::nullopt;

@@ -16,6 +16,7 @@ namespace sluice::gst {
 namespace {
 
 constexpr GstClockTime kPatience = 20 * GST_SECOND;
+constexpr GstClockTime kLook = 20 * GST_MSECOND;
 constexpr int kSmallest = 16;
 constexpr int kLargest = 16'384;
 
@@ -76,11 +77,15 @@ SampleRef decode(const std::string& path, const GstVideoInfo& like, std::string&
   gst_element_link(convert, sink);
   g_signal_connect(decoder, "pad-added", G_CALLBACK(link_to), convert);
   gst_element_set_state(pipeline.get(), GST_STATE_PLAYING);
-  SampleRef sample{gst_app_sink_try_pull_sample(GST_APP_SINK(sink), kPatience)};
-  if (!sample) {
+  // An error does not end the wait for a picture: it is looked for in between.
+  SampleRef sample;
+  for (GstClockTime waited = 0; !sample && why.empty() && waited < kPatience; waited += kLook) {
+    sample.reset(gst_app_sink_try_pull_sample(GST_APP_SINK(sink), kLook));
+    if (sample) break;
     why = posted_error(pipeline.get());
-    if (why.empty()) why = "no picture came out of it";
+    if (why.empty() && gst_app_sink_is_eos(GST_APP_SINK(sink))) why = "there is no picture in it";
   }
+  if (!sample && why.empty()) why = "no picture came out of it in time";
   gst_element_set_state(pipeline.get(), GST_STATE_NULL);
   return sample;
 }

@@ -117,6 +117,21 @@ void delete_data(gpointer data, GClosure*) {
   delete static_cast<T*>(data);
 }
 
+// Sizes that no frame of the format can have: the pipeline would only say "not negotiated".
+Result<void> check_size(const PipelineOptions& o) {
+  const PixelFormat format = o.format.value_or(PixelFormat::nv12);
+  const bool halves_width =
+      format == PixelFormat::nv12 || format == PixelFormat::i420 || format == PixelFormat::yuyv;
+  const bool halves_height = halves_width && format != PixelFormat::yuyv;
+  if ((halves_width && o.width % 2 != 0) || (halves_height && o.height % 2 != 0)) {
+    return Error{Errc::invalid_argument, 0,
+                 "frames of " + std::string(name_of(format)) + " have even sides, not " +
+                     std::to_string(o.width) + " x " + std::to_string(o.height) +
+                     "; give another size, or --format BGR, RGB or GREY"};
+  }
+  return {};
+}
+
 CapsRef wanted(const PipelineOptions& o) { return caps_for(o.format, o.width, o.height, 0); }
 
 void add_conversion(Row& row, const PipelineOptions& o) {
@@ -254,6 +269,7 @@ Result<void> add_file(Row& row, const PipelineOptions& o) {
 
 Result<Ref<GstElement>> build_pipeline(const PipelineOptions& o,
                                        const std::shared_ptr<FrameSlots>& slots) {
+  if (auto possible = check_size(o); !possible) return std::move(possible).error();
   Row row;
   Result<void> added;
   SlotSinkOptions sink;
