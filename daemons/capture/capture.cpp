@@ -296,8 +296,17 @@ Played Capture::watch(GstElement* pipeline) {
   }
 }
 
-std::string sentence_of(const gst::SourceUrl& source, GstMessage* message, const GError* error) {
-  std::string text = "the source '" + source.text + "': " + error->message;
+std::string sentence_of(const gst::SourceUrl& source, GstMessage* message, const GError* error,
+                        std::string_view debug) {
+  std::string text = "the source '" + source.text + "': ";
+  // GStreamer's own sentence for it is "Internal data stream error".
+  if (debug.find("not-negotiated") != std::string_view::npos) {
+    text +=
+        "it does not bring the format, size or rate that was asked for; leave out --width, "
+        "--height, --rate and --format, or give what it has";
+  } else {
+    text += error->message;
+  }
   if (text.ends_with('.')) text.pop_back();
   const gst::Text name{GST_MESSAGE_SRC(message) != nullptr
                            ? gst_object_get_name(GST_MESSAGE_SRC(message))
@@ -314,7 +323,7 @@ std::optional<Played> Capture::handle(GstElement* pipeline, GstMessage* message)
     const gst::ErrorRef owned_error{error};
     const gst::Text owned_debug{debug};
     if (debug != nullptr) daemon::log_debug(debug);
-    return sentence_of(source(), message, error);
+    return sentence_of(source(), message, error, debug != nullptr ? debug : "");
   };
   switch (GST_MESSAGE_TYPE(message)) {
     case GST_MESSAGE_ERROR:

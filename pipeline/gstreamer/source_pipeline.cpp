@@ -51,12 +51,11 @@ void link_pad(GstElement* decoder, GstPad* pad, gpointer target) {
   const char* name = gst_structure_get_name(gst_caps_get_structure(caps.get(), 0));
   if (!g_str_has_prefix(name, "video/") && !g_str_has_prefix(name, "image/")) return;
   if (gst_pad_link(pad, sink.get()) == GST_PAD_LINK_OK) return;
-  GST_ELEMENT_ERROR(
-      decoder, STREAM, WRONG_TYPE,
-      ("the source brings %s, which cannot become the format that was asked for; choose "
-       "another --format",
-       name),
-      (nullptr));
+  GST_ELEMENT_ERROR(decoder, STREAM, WRONG_TYPE,
+                    ("it brings %s, which cannot become the format and size that were asked for; "
+                     "choose another --format, or leave out --width and --height",
+                     name),
+                    (nullptr));
 }
 
 // The pipeline while it is made: elements are added and linked in a row.
