@@ -21,6 +21,9 @@ int main(int argc, char** argv) {
     sluice::tools::Run run;
     sluice::tools::add_demo(app, run);
     sluice::tools::add_top(app, run);
+    sluice::tools::add_ls(app, run);
+    sluice::tools::add_info(app, run);
+    sluice::tools::add_graph(app, run);
     sluice::tools::add_doctor(app, run);
     sluice::tools::add_match(app, run);
     try {

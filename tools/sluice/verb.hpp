@@ -20,6 +20,9 @@ inline constexpr const char* kChecking = "Check";
 
 void add_demo(CLI::App& app, Run& run);
 void add_doctor(CLI::App& app, Run& run);
+void add_graph(CLI::App& app, Run& run);
+void add_info(CLI::App& app, Run& run);
+void add_ls(CLI::App& app, Run& run);
 void add_match(CLI::App& app, Run& run);
 void add_top(CLI::App& app, Run& run);
 
