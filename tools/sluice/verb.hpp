@@ -20,10 +20,13 @@ inline constexpr const char* kChecking = "Check";
 
 void add_demo(CLI::App& app, Run& run);
 void add_doctor(CLI::App& app, Run& run);
+void add_echo(CLI::App& app, Run& run);
 void add_graph(CLI::App& app, Run& run);
+void add_hz(CLI::App& app, Run& run);
 void add_info(CLI::App& app, Run& run);
 void add_ls(CLI::App& app, Run& run);
 void add_match(CLI::App& app, Run& run);
+void add_snap(CLI::App& app, Run& run);
 void add_top(CLI::App& app, Run& run);
 
 }  // namespace sluice::tools
