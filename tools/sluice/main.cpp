@@ -24,6 +24,7 @@ int main(int argc, char** argv) {
     sluice::tools::add_ls(app, run);
     sluice::tools::add_info(app, run);
     sluice::tools::add_graph(app, run);
+    sluice::tools::add_trace(app, run);
     sluice::tools::add_echo(app, run);
     sluice::tools::add_hz(app, run);
     sluice::tools::add_snap(app, run);

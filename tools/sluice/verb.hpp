@@ -28,5 +28,6 @@ void add_ls(CLI::App& app, Run& run);
 void add_match(CLI::App& app, Run& run);
 void add_snap(CLI::App& app, Run& run);
 void add_top(CLI::App& app, Run& run);
+void add_trace(CLI::App& app, Run& run);
 
 }  // namespace sluice::tools
