@@ -7,7 +7,7 @@
 //   known_stream slow TOPIC MS            mode next, works so long on each: what is lost is
 //   overwritten known_stream results TOPIC            publishes detections for each frame of TOPIC
 //   on detect/known/objects,
-//                                         and spans on trace/known-detector
+//                                         and spans on trace/known-detector (frames have spans too)
 //   known_stream unfit TOPIC              wants what the publisher does not offer
 //
 // Each runs until SIGTERM and prints "ready" when it is. Frames carry a gradient: the red of a
@@ -26,6 +26,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -162,6 +163,11 @@ int publish(const Options& options) {
     source.height = options.height;
   }
   publisher.describe(source);
+  std::optional<PublisherOf<TraceSpan>> trace;
+  if (frames) {
+    trace.emplace(
+        must(PublisherOf<TraceSpan>::create(node, trace_topic(options.node), trace_stream())));
+  }
   say_ready();
 
   const auto period = std::chrono::duration_cast<Clock::duration>(
@@ -185,7 +191,16 @@ int publish(const Options& options) {
       }
       loan.headers.correlation = new_correlation_id();
       loan.headers.origin_ns = now_ns() - 5'000'000;
+      TraceSpan span;
+      span.correlation = loan.headers.correlation;
+      span.origin_ns = loan.headers.origin_ns;
+      span.taken_ns = span.origin_ns + 4'000'000;
+      span.pid = static_cast<std::uint32_t>(::getpid());
+      put_text(span.stage, options.node);
+      put_text(span.topic, options.topic);
       publisher.publish(std::move(loan));
+      span.output_ns = span.done_ns = now_ns();
+      if (trace) trace->publish(span);
     }
     due += period;
     std::this_thread::sleep_until(due);
