@@ -7,6 +7,7 @@
 #include "pipeline/opencv/file.hpp"
 #include "pipeline/opencv/guard.hpp"
 #include "sluice/opencv.hpp"
+#include "sluice/tracing.hpp"
 
 #include <opencv2/imgcodecs.hpp>
 #include <vector>
@@ -59,7 +60,10 @@ Loan AnnotateHandler::loan(Job& job, std::uint64_t bytes) {
 Result<void> AnnotateHandler::operator()(Job& job) {
   auto identities = decode_identities(job.input().bytes());
   if (!identities) return std::move(identities).error();
-  if (identities->frame.camera != options_.camera) {
+  // As a frame's header has it, which may be cut off.
+  FrameHeader as_there;
+  put_text(as_there.camera, options_.camera);
+  if (identities->frame.camera != text_of(as_there.camera)) {
     job.skip();
     return {};
   }
