@@ -17,7 +17,7 @@ struct CaptureOptions {
   gst::PipelineOptions pipeline{};
   bool loop = false;                       ///< Files begin again at their end.
   std::uint32_t depth = 4;                 ///< Frames that may wait in the stream.
-  std::uint32_t max_held = 16;             ///< Frames that all subscribers together may hold.
+  std::uint32_t max_held = 64;             ///< Frames that all subscribers together may hold.
   std::uint32_t slots = 0;                 ///< 0: as many as can ever be in use.
   std::chrono::milliseconds stall{5'000};  ///< Without a frame: the source is lost.
   gst::BackoffOptions backoff{};

@@ -67,7 +67,7 @@ int run(int argc, char** argv) {
   app.add_option("--depth", options.depth, "Frames that may wait in the stream; default 4")
       ->check(CLI::Range(1u, 1024u));
   app.add_option("--max-held", options.max_held,
-                 "Frames that all subscribers together may hold; default 16")
+                 "Frames that all subscribers together may hold; default 64")
       ->check(CLI::Range(1u, 1024u));
   app.add_option("--slots", options.slots,
                  "Slots of each size; default: as many as can ever be in use at once")
