@@ -1,25 +1,20 @@
 // From TOML to Config, without tolerance: a key that is not known, or a value that is not meant, is
 // an error, since a slip in a file about rights must not pass for a right.
 //
-// The reader goes through what may be there, key by key, and remembers the error that stands first
-// in the text; what it could not read keeps its default, and nobody gets to see it.
+// How, is TomlReader's; what, stands here.
 #include "daemons/sluiced/config.hpp"
 
-#include "shm/fd.hpp"
+#include "daemons/common/toml_reader.hpp"
 #include "sluice/topic.hpp"
 #include "transport/quote.hpp"
 
-#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <sys/un.h>
-#include <toml++/toml.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
-#include <cstring>
 #include <limits>
 #include <utility>
 #include <vector>
@@ -27,20 +22,11 @@
 namespace sluice::broker {
 namespace {
 
+using daemon::listed;
 using transport::quoted;
 
+static_assert(kMaxConfigBytes == daemon::kMaxTomlBytes, "what TomlReader takes at most");
 constexpr std::uint64_t kMaxLimit = std::uint64_t{1} << 62;
-
-// The names, as "a, b and c".
-template <class Names>
-std::string listed(const Names& names) {
-  std::string text;
-  for (std::size_t i = 0; i < names.size(); ++i) {
-    if (i != 0) text += i + 1 == names.size() ? " and " : ", ";
-    text += names[i];
-  }
-  return text;
-}
 
 std::vector<const char*> action_names() {
   std::vector<const char*> names;
@@ -61,14 +47,14 @@ std::optional<std::uint32_t> number_of(const std::string& name) {
   return id;
 }
 
-class Reader {
+class Reader : public daemon::TomlReader {
  public:
   Reader(std::string source, const Accounts& accounts)
-      : source_(std::move(source)), accounts_(accounts) {}
+      : TomlReader(std::move(source)), accounts_(accounts) {}
 
   Result<Config> read(const toml::table& root) {
     Config config;
-    config.rules.source = source_;
+    config.rules.source = source();
     read_table(
         root, "the file",
         {
@@ -78,104 +64,11 @@ class Reader {
             {"allow", [&](const toml::node& node) { config.rules.allow = read_rules(node, true); }},
             {"deny", [&](const toml::node& node) { config.rules.deny = read_rules(node, false); }},
         });
-    if (first_) return error(*first_);
+    if (auto error = first_error()) return std::move(*error);
     return config;
   }
 
-  [[nodiscard]] Error syntax_error(const toml::parse_error& problem) const {
-    return error({problem.source().begin,
-                  std::string(problem.description()) + "; correct the TOML here or just before"});
-  }
-
  private:
-  struct Problem {
-    toml::source_position at;
-    std::string text;
-  };
-  struct Field {
-    const char* name;
-    std::function<void(const toml::node&)> read;
-  };
-
-  [[nodiscard]] Error error(const Problem& problem) const {
-    return {Errc::invalid_argument, 0,
-            source_ + ":" + std::to_string(problem.at.line) + ":" +
-                std::to_string(problem.at.column) + ": " + problem.text};
-  }
-
-  void fail(const toml::source_position& at, std::string text) {
-    ++problems_;
-    if (!first_ || at < first_->at) first_ = Problem{at, std::move(text)};
-  }
-  void fail(const toml::node& node, std::string text) {
-    fail(node.source().begin, std::move(text));
-  }
-
-  // `where` is how a message calls the table.
-  void read_table(const toml::table& table, const std::string& where,
-                  const std::vector<Field>& fields) {
-    for (const Field& field : fields) {
-      if (const toml::node* node = table.get(field.name)) field.read(*node);
-    }
-    for (const auto& [key, node] : table) {
-      const std::string_view name = key.str();
-      if (std::any_of(fields.begin(), fields.end(),
-                      [&](const Field& field) { return field.name == name; })) {
-        continue;
-      }
-      std::vector<const char*> known;
-      known.reserve(fields.size());
-      for (const Field& field : fields) known.push_back(field.name);
-      fail(key.source().begin,
-           "there is no key " + quoted(name) + " in " + where + "; it may have " + listed(known));
-    }
-  }
-
-  void read_table(const toml::node& node, const std::string& where,
-                  const std::vector<Field>& fields) {
-    if (const toml::table* table = node.as_table()) {
-      read_table(*table, where, fields);
-    } else {
-      fail(node, where + " is a table; write [" + where.substr(1, where.size() - 2) +
-                     "] and its keys on lines of their own");
-    }
-  }
-
-  std::string read_string(const toml::node& node, const std::string& what) {
-    if (const auto* text = node.as_string()) return text->get();
-    fail(node, what + " is a string; put it between quotation marks");
-    return {};
-  }
-
-  bool read_bool(const toml::node& node, const std::string& what) {
-    if (const auto* value = node.as_boolean()) return value->get();
-    fail(node, what + " is true or false; write one of them, without quotation marks");
-    return false;
-  }
-
-  // One string, or an array of them. `use` gets each together with its node.
-  template <class Use>
-  void read_strings(const toml::node& node, const std::string& what, Use use) {
-    if (const auto* text = node.as_string()) {
-      use(text->get(), node);
-      return;
-    }
-    const toml::array* array = node.as_array();
-    if (array == nullptr) {
-      fail(node, what + " is a string or an array of strings; put it between quotation marks");
-    } else if (array->empty()) {
-      fail(node, what + " is empty; name at least one, or leave the key out");
-    } else {
-      for (const toml::node& element : *array) {
-        if (const auto* text = element.as_string()) {
-          use(text->get(), element);
-        } else {
-          fail(element, what + " has an element that is no string; put it between quotation marks");
-        }
-      }
-    }
-  }
-
   std::string read_socket(const toml::node& node) {
     std::string path = read_string(node, "socket");
     if (path.empty() || path.front() != '/' || path.find('\0') != std::string::npos) {
@@ -307,7 +200,7 @@ class Reader {
     Rule rule;
     rule.line = node.source().begin.line;
     bool everybody = false;
-    const std::size_t problems_before = problems_;
+    const std::size_t problems_before = problems();
     read_table(
         *node.as_table(), where,
         {{"everybody", [&](const toml::node& value) { everybody = read_bool(value, "everybody"); }},
@@ -323,7 +216,7 @@ class Reader {
          {"actions", [&](const toml::node& value) { rule.actions = read_actions(value); }},
          {"filters", [&](const toml::node& value) { rule.filters = read_filters(value); }}});
     // It would stand first, and be the consequence of another.
-    if (problems_ == problems_before) check_subject(node, rule, everybody, allow);
+    if (problems() == problems_before) check_subject(node, rule, everybody, allow);
     return rule;
   }
 
@@ -411,10 +304,7 @@ class Reader {
     return filters;
   }
 
-  std::string source_;
   const Accounts& accounts_;
-  std::optional<Problem> first_;
-  std::size_t problems_ = 0;
 };
 
 // Calls getpwnam_r or getgrnam_r with as much room as it wants.
@@ -445,53 +335,20 @@ std::optional<std::uint32_t> find_group(const std::string& name) {
   return std::nullopt;
 }
 
-// Each dot can be one more level of nested tables, and each level is a call deeper when toml++
-// destroys them: a hundred thousand would end the process.
-constexpr std::ptrdiff_t kMaxDots = 8'000;
-
-Error too_many(const std::string& source, std::size_t most, const char* what) {
-  return {Errc::invalid_argument, 0,
-          source + " has more than " + std::to_string(most) + " " + what + "; shorten it"};
-}
-
 }  // namespace
 
 Accounts system_accounts() { return {find_user, find_group}; }
 
 Result<Config> parse_config(std::string_view text, std::string source_name,
                             const Accounts& accounts) {
-  if (text.size() > kMaxConfigBytes) return too_many(source_name, kMaxConfigBytes, "bytes");
-  if (std::count(text.begin(), text.end(), '.') > kMaxDots) {
-    return too_many(source_name, kMaxDots, "dots");
-  }
-  Reader reader(std::move(source_name), accounts);
-  // The one place where somebody else's exceptions are met.
-  try {
-    return reader.read(toml::parse(text));
-  } catch (const toml::parse_error& problem) {
-    return reader.syntax_error(problem);
-  }
+  Reader reader(source_name, accounts);
+  return daemon::read_toml(text, reader, source_name);
 }
 
 Result<Config> load_config(const std::string& path) {
-  const auto cannot_read = [&path](int code) {
-    return Error{Errc::system, code,
-                 "cannot read the configuration " + path + ": " + std::strerror(code) +
-                     "; correct the path or the file's rights"};
-  };
-  const shm::UniqueFd file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-  if (!file.valid()) return cannot_read(errno);
-  std::string text(kMaxConfigBytes + 1, '\0');
-  std::size_t size = 0;
-  while (size < text.size()) {
-    const ssize_t n = ::read(file.get(), text.data() + size, text.size() - size);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return cannot_read(errno);
-    if (n == 0) break;
-    size += static_cast<std::size_t>(n);
-  }
-  text.resize(size);
-  return parse_config(text, path);
+  auto text = daemon::load_toml(path, "the configuration");
+  if (!text) return std::move(text).error();
+  return parse_config(*text, path);
 }
 
 }  // namespace sluice::broker
