@@ -1,4 +1,4 @@
-"""Who may include what: shm <- transport <- pipeline <- daemons, tools. Nothing points the other way.
+"""Who may include what: shm <- transport <- pipeline <- daemons <- tools. Nothing points the other way.
 
 Reads the #include lines only, so it also sees what no build configuration compiles.
 """
@@ -36,7 +36,7 @@ ALLOWED_FOLDERS = {
     "transport": {"shm", "transport", "sluice"},
     "pipeline": {"shm", "transport", "pipeline", "sluice"},
     "daemons": {"shm", "transport", "pipeline", "daemons", "sluice"},
-    "tools": {"shm", "transport", "pipeline", "tools", "sluice"},
+    "tools": {"shm", "transport", "pipeline", "daemons", "tools", "sluice"},
     "examples": {"examples", "sluice"},
 }
 OWN_FOLDERS = set().union(*ALLOWED_FOLDERS.values(), {"tests", "include"})

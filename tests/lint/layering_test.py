@@ -24,7 +24,7 @@ class LayeringTest(selftest.CheckTest):
                     """,
                 "transport/node.cpp": '#include "shm/pool.hpp"\n#include "sluice/node.hpp"\n#include "transport/x.hpp"\n',
                 "pipeline/stage.cpp": '#include "transport/node.hpp"\n#include <opencv2/core.hpp>\n#include <gst/gst.h>\n',
-                "tools/sluice/top.cpp": '#include "shm/pool.hpp"\n#include <spdlog/spdlog.h>\n#include <CLI/CLI.hpp>\n',
+                "tools/sluice/top.cpp": '#include "shm/pool.hpp"\n#include "daemons/run/child.hpp"\n#include <spdlog/spdlog.h>\n#include <CLI/CLI.hpp>\n',
                 "examples/hello.cpp": '#include "sluice/node.hpp"\n',
             }
         )
@@ -35,12 +35,12 @@ class LayeringTest(selftest.CheckTest):
                 "shm/a.cpp": '#include <atomic>\n#include "transport/node.hpp"\n',
                 "transport/b.cpp": '#include "pipeline/stage.hpp"\n',
                 "pipeline/c.cpp": '#include "tools/sluice/verb.hpp"\n',
-                "tools/sluice/d.cpp": '#include "daemons/broker.hpp"\n',
+                "daemons/d.cpp": '#include "tools/sluice/verb.hpp"\n',
             },
             ("shm/a.cpp:2", 'shm/ must not include "transport/node.hpp"'),
             ("transport/b.cpp:1", 'transport/ must not include "pipeline/stage.hpp"'),
             ("pipeline/c.cpp:1", 'pipeline/ must not include "tools/sluice/verb.hpp"'),
-            ("tools/sluice/d.cpp:1", 'tools/ must not include "daemons/broker.hpp"'),
+            ("daemons/d.cpp:1", 'daemons/ must not include "tools/sluice/verb.hpp"'),
         )
 
     def test_angle_brackets_are_no_way_around(self):

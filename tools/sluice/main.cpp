@@ -20,6 +20,9 @@ int main(int argc, char** argv) {
         "usage.");
     sluice::tools::Run run;
     sluice::tools::add_demo(app, run);
+#ifdef SLUICE_TOOL_RUN
+    sluice::tools::add_run(app, run);
+#endif
     sluice::tools::add_top(app, run);
     sluice::tools::add_ls(app, run);
     sluice::tools::add_info(app, run);

@@ -26,6 +26,7 @@ void add_hz(CLI::App& app, Run& run);
 void add_info(CLI::App& app, Run& run);
 void add_ls(CLI::App& app, Run& run);
 void add_match(CLI::App& app, Run& run);
+void add_run(CLI::App& app, Run& run);  // where the daemons are built
 void add_snap(CLI::App& app, Run& run);
 void add_top(CLI::App& app, Run& run);
 void add_trace(CLI::App& app, Run& run);
