@@ -76,7 +76,7 @@ int run(int argc, char** argv) {
                                                      opencv::kRecognizerModels.end())));
   app.add_option("--file", model.file, "The ONNX file of sface");
   app.add_option("--threshold", model.threshold,
-                 "A face farther from everybody is unknown; default: 0.64, of sface 0.637")
+                 "A face farther from everybody is unknown; default: 0.6, of sface 0.637")
       ->check(CLI::Range(0.0, 1000.0));
   app.add_option("--ratio", model.ratio,
                  "The nearest may be at most so many times as far as the second; default: 0.85, of "

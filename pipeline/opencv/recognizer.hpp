@@ -28,7 +28,7 @@ struct RecognizerOptions {
 };
 
 /// What was measured on the photographs of docs/vision.md.
-inline constexpr double kLbphThreshold = 0.64;
+inline constexpr double kLbphThreshold = 0.60;
 inline constexpr double kLbphRatio = 0.85;
 /// The cosine distance that OpenCV documents for SFace (a similarity of 0.363).
 inline constexpr double kSfaceThreshold = 0.637;

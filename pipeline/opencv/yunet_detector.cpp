@@ -72,9 +72,11 @@ Result<void> check_onnx(const std::string& file, const std::string& model) {
         Errc::invalid_argument, 0,
         "there is no file " + transport::quoted(file) + " that can be read; correct --file"};
   }
-  if (first != 0x08) {
-    return Error{Errc::invalid_argument, 0,
-                 transport::quoted(file) + " is not an ONNX file; correct --file"};
+  // OpenCV goes by the name.
+  if (first != 0x08 || !file.ends_with(".onnx")) {
+    return Error{
+        Errc::invalid_argument, 0,
+        transport::quoted(file) + " is not an ONNX file whose name ends in .onnx; correct --file"};
   }
   return {};
 }

@@ -3,6 +3,7 @@
 #include "tests/support/local_link.hpp"
 #include "tests/support/photo_frames.hpp"
 #include "tests/support/photos.hpp"
+#include "tests/support/tiny_onnx.hpp"
 
 #include <gtest/gtest.h>
 
@@ -213,6 +214,44 @@ TEST(Detector, FilesThatAreNotThereOrSomethingElseAreNamed) {
   ASSERT_FALSE(nowhere);
   EXPECT_NE(nowhere.error().message.find("opencv-data"), std::string::npos);
   std::filesystem::remove_all(folder);
+}
+
+// A network that sees the same face in every picture of 64 x 64: YuNet has 235 places to look at
+// there; the 86th is a square of 16 around (36, 28).
+TEST(Detector, YunetsFacesAreOfTheWholeFrame) {
+  constexpr std::size_t kPlaces = 8 * 8 * 3 + 4 * 4 * 2 + 2 * 2 * 2 + 3;
+  constexpr std::size_t kPlace = (3 * 8 + 4) * 3 + 1;
+  std::vector<float> where(kPlaces * 14, 0.0F);
+  std::vector<float> face(kPlaces * 2, 0.0F);
+  std::vector<float> fit(kPlaces, 0.0F);
+  face[kPlace * 2 + 1] = 1;
+  fit[kPlace] = 1;
+  const std::string file =
+      testing::TempDir() + "/sluice-yunet-" + std::to_string(::getpid()) + ".onnx";
+  test::TinyOnnx{}
+      .mean_of_channels("mean")
+      .constant("mean", "loc", where)
+      .constant("mean", "conf", face)
+      .constant("mean", "iou", fit)
+      .output("loc", static_cast<std::int64_t>(where.size()))
+      .output("conf", static_cast<std::int64_t>(face.size()))
+      .output("iou", static_cast<std::int64_t>(fit.size()))
+      .save(file, 64, 64);
+  DetectorOptions options;
+  options.model = DetectorModel::yunet;
+  options.file = file;
+  options.region = must(parse_region("0.5,0,0.5,1"));
+  const auto detector = must(Detector::create(options));
+  const auto found = must(detector->detect(cv::Mat(128, 256, CV_8UC1, cv::Scalar(50))));
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].box, (Box{128 + 56, 40, 32, 32}));
+  EXPECT_EQ(found[0].score, 1);
+  ASSERT_EQ(found[0].landmarks.size(), 5u);
+  EXPECT_EQ(found[0].landmarks[0], (Point{128 + 72, 56}));
+  options.min_size = 40;
+  EXPECT_TRUE(
+      must(must(Detector::create(options))->detect(cv::Mat::zeros(128, 256, CV_8UC3))).empty());
+  std::filesystem::remove(file);
 }
 
 TEST(Detector, RowsOfYunetBecomeDetections) {
