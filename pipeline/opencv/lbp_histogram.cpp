@@ -2,10 +2,10 @@
 // 2004): each pixel gets eight bits that say which of its neighbours on a circle are at least as
 // bright. A face is the histograms of these codes in the cells of a grid.
 //
-// This is what cv::face::LBPHFaceRecognizer does too, with two differences that make it 15 times
-// quicker to compare and, measured on docs/vision.md's photographs, surer. Only *uniform* patterns
-// (at most two changes around the circle, 58 of the 256) have bins of their own, the others share
-// one. And three small circles are looked at in a smaller picture instead of one in a large one.
+// This is what cv::face::LBPHFaceRecognizer does too, and as often right (docs/vision.md), with two
+// differences that make it ten times as quick. Only *uniform* patterns (at most two changes around
+// the circle, 58 of the 256) have bins of their own, the others share one. And three small circles
+// are looked at in a small picture instead of one in a large one.
 #include "pipeline/opencv/lbp_histogram.hpp"
 
 #include <array>
