@@ -593,22 +593,24 @@ class Reader : public daemon::TomlReader {
     }
   }
 
-  // A camera plans for what all of its subscriptions may hold. Slots take memory only when they are
-  // used, so there is some to spare.
+  // A camera plans for what all of its subscriptions may hold: where its default would not do, it
+  // is told. Slots take memory only when they are used, so there is some to spare.
   void plan_holders() {
+    constexpr std::size_t kDefault = 64;
     constexpr std::size_t kSpare = 16;
     constexpr std::size_t kEach = 12;
+    constexpr std::size_t kMost = 1'024;
     for (Placed& placed : placed_) {
       Process& process = placed.process;
-      if (process.kind != Kind::camera) continue;
-      if (std::find(process.command.begin(), process.command.end(), "--max-held") !=
-          process.command.end()) {
+      const auto& command = process.command;
+      if (process.kind != Kind::camera ||
+          std::find(command.begin(), command.end(), "--max-held") != command.end()) {
         continue;
       }
       const auto own =
           static_cast<std::size_t>(std::count(holders_.begin(), holders_.end(), process.table));
-      Out{process.command}.add("--max-held", std::to_string(std::min<std::size_t>(
-                                                 kSpare + kEach * (own + resolvers_), 1'024)));
+      const std::size_t needed = std::min(kSpare + kEach * (own + resolvers_), kMost);
+      if (needed > kDefault) Out{process.command}.add("--max-held", std::to_string(needed));
     }
   }
 
