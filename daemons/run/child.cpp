@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -96,6 +97,21 @@ std::vector<char*> pointers(const std::vector<std::string>& words) {
   return all;
 }
 
+// The process's own variables instead of those that all have.
+std::vector<std::string> environment_of(const Process& process,
+                                        const std::vector<std::string>& of_all) {
+  std::vector<std::string> variables;
+  for (const auto& [name, value] : process.environment) variables.push_back(name + "=" + value);
+  for (const std::string& variable : of_all) {
+    const std::string_view name = std::string_view(variable).substr(0, variable.find('='));
+    if (std::none_of(process.environment.begin(), process.environment.end(),
+                     [&](const auto& own) { return own.first == name; })) {
+      variables.push_back(variable);
+    }
+  }
+  return variables;
+}
+
 Error error_of(const Failure& failure, const Process& process) {
   const std::string why = std::strerror(failure.code);
   switch (failure.step) {
@@ -157,7 +173,8 @@ Result<Child> Child::start(const Process& process, const std::vector<std::string
     (void)::fcntl(fd, F_SETFL, O_NONBLOCK);
   }
   const std::vector<char*> argv = pointers(process.command);
-  const std::vector<char*> envp = pointers(environment);
+  const std::vector<std::string> variables = environment_of(process, environment);
+  const std::vector<char*> envp = pointers(variables);
   cpu_set_t cpus;
   CPU_ZERO(&cpus);
   for (const unsigned cpu : process.cpus) CPU_SET(cpu, &cpus);

@@ -135,7 +135,7 @@ int run_all(const RunOptions& options, const Pipeline& pipeline, std::vector<Pro
     }
   };
   with.before_stop = [&] {
-    if (began != std::chrono::steady_clock::time_point{}) {
+    if (began != std::chrono::steady_clock::time_point{} && seconds == 0) {
       seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
     }
     if (observer) seen = observer->finish();
