@@ -67,11 +67,11 @@ int run(int argc, char** argv) {
   app.add_option("--depth", options.depth, "Frames that may wait in the stream; default 4")
       ->check(CLI::Range(1u, 1024u));
   app.add_option("--max-held", options.max_held,
-                 "Frames that all subscribers together may hold; default 64")
+                 "Frames that all subscribers together may hold; default 256")
       ->check(CLI::Range(1u, 1024u));
   app.add_option("--slots", options.slots,
-                 "Slots of each size; default: as many as can ever be in use at once")
-      ->check(CLI::Range(2u, 65'536u));
+                 "Slots of each size; default 40; 0: as many as can ever be in use at once")
+      ->check(CLI::Range(0u, 65'536u));
   app.add_option("--latency-ms", pipeline.latency_ms,
                  "rtsp: how long to wait for packets that are late; default 100")
       ->check(CLI::Range(0u, 60'000u));

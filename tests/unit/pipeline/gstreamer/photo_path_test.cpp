@@ -64,6 +64,25 @@ TEST(PhotoPath, TheWindowStaysInsideAndSeesEverything) {
   }
 }
 
+TEST(PhotoPath, NearlyEveryPartIsInViewAsAWhole) {
+  const PhotoMotion motion{true, 20, 1, 1.25};
+  constexpr std::uint32_t kPart = 100;  // a face
+  std::size_t parts = 0;
+  std::size_t seen = 0;
+  for (std::uint32_t y = 0; y + kPart <= 1463; y += 20) {
+    for (std::uint32_t x = 0; x + kPart <= 2126; x += 20, ++parts) {
+      for (int i = 0; i < 600; ++i) {
+        const PhotoWindow w = photo_window(motion, i / 600.0, 2126, 1463, 1280, 720);
+        if (x >= w.x && y >= w.y && x + kPart <= w.x + w.width && y + kPart <= w.y + w.height) {
+          ++seen;
+          break;
+        }
+      }
+    }
+  }
+  EXPECT_GE(static_cast<double>(seen), 0.95 * static_cast<double>(parts));
+}
+
 TEST(PhotoPath, TheZoomOpensAndCloses) {
   const PhotoMotion motion{true, 8, 1, 2};
   const auto width = [&](double progress) {

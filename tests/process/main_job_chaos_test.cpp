@@ -76,7 +76,7 @@ std::size_t shared_mappings_of(pid_t pid) {
   return n;
 }
 
-class PipelineChaosTest : public testing::Test {
+class MainJobChaosTest : public testing::Test {
  protected:
   void SetUp() override {
     if (!std::ifstream(kPhotograph)) FAIL() << "tools/setup.sh photos installs " << kPhotograph;
@@ -117,7 +117,7 @@ struct Flow {
   }
 };
 
-TEST_F(PipelineChaosTest, WhicheverProcessIsKilledTheOthersGoOn) {
+TEST_F(MainJobChaosTest, WhicheverProcessIsKilledTheOthersGoOn) {
   const std::uint64_t seed = number_from("SLUICE_CHAOS_SEED", std::random_device{}());
   const auto seconds = std::chrono::seconds(number_from("SLUICE_PIPELINE_CHAOS_SECONDS", 15));
   std::mt19937_64 random(seed);

@@ -60,7 +60,7 @@ std::vector<std::byte> luma_of(const FrameView& view) {
 
 std::pair<std::uint64_t, std::uint64_t> key(const CorrelationId& id) { return {id.high, id.low}; }
 
-class PipelineTest : public testing::Test {
+class MainJobTest : public testing::Test {
  protected:
   void SetUp() override {
     if (!std::ifstream(kPhotograph)) FAIL() << "tools/setup.sh photos installs " << kPhotograph;
@@ -115,7 +115,7 @@ class PipelineTest : public testing::Test {
   std::optional<Monitor> monitor_;
 };
 
-TEST_F(PipelineTest, RecognizesEverybodyAndEachIdentityLeadsToItsFrame) {
+TEST_F(MainJobTest, RecognizesEverybodyAndEachIdentityLeadsToItsFrame) {
   constexpr std::size_t kFramesKept = 90;
   Subscriber frames = subscribe("camera/hall/frames", {.max_held = 8});
   Subscriber identities = subscribe("recognize/people/identities", {.max_held = 4});
@@ -215,7 +215,7 @@ std::set<ino_t> written_pools(pid_t pid) {
   return found;
 }
 
-TEST_F(PipelineTest, CopiesNothingBetweenCaptureAndRecognition) {
+TEST_F(MainJobTest, CopiesNothingBetweenCaptureAndRecognition) {
   Subscriber identities = subscribe("recognize/people/identities", {.mode = DeliveryMode::latest});
   std::map<std::string, Subscriber> health;
   for (const char* name : {"capture-hall", "detect-hall", "recognize-people"}) {
@@ -258,7 +258,7 @@ TEST_F(PipelineTest, CopiesNothingBetweenCaptureAndRecognition) {
   }
 }
 
-TEST_F(PipelineTest, LossesAddUp) {
+TEST_F(MainJobTest, LossesAddUp) {
   const Child recognize = start_recognize();
   const Child first = start_detect("detect-hall-1", {"--group", "workers"});
   const Child second = start_detect("detect-hall-2", {"--group", "workers"});
