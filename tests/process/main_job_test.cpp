@@ -210,7 +210,8 @@ std::set<ino_t> written_pools(pid_t pid) {
     const auto dash = range.find('-');
     const std::uint64_t bytes = std::stoull(range.substr(dash + 1), nullptr, 16) -
                                 std::stoull(range.substr(0, dash), nullptr, 16);
-    if (rights == "rw-s" && bytes > 4 * 1280 * 720) found.insert(number);
+    const bool pool = line.find("/memfd:sluice-pool") != std::string::npos;
+    if (pool && rights == "rw-s" && bytes > 4 * 1280 * 720) found.insert(number);
   }
   return found;
 }
