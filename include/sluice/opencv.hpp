@@ -66,6 +66,11 @@ inline Result<void> decode_jpeg(const FrameView& view, int flags, cv::Mat& out) 
   const FrameHeader& h = view.header;
   const std::uint64_t bytes = h.planes[0].size;
   const cv::Size size(static_cast<int>(h.width), static_cast<int>(h.height));
+  // Some kilobytes of JPEG can be gigabytes of pixels.
+  constexpr std::uint64_t kMostPixels = std::uint64_t{1} << 26;
+  if (std::uint64_t{h.width} * h.height > kMostPixels) {
+    return refuse(view, "its JPEG picture has more than 8192 x 8192 pixels");
+  }
   if (bytes > INT32_MAX || jpeg_size(view.plane(0), bytes) != size) {
     return refuse(view, "it is no JPEG picture of " + std::to_string(h.width) + " x " +
                             std::to_string(h.height) + " pixels, as its header says");

@@ -16,6 +16,11 @@
 #include <optional>
 
 namespace sluice::opencv {
+namespace {
+
+constexpr float kFarthest = 2;  // of both models' distances
+
+}  // namespace
 
 Result<std::unique_ptr<Recognizer>> Recognizer::create(const RecognizerOptions& given,
                                                        const Gallery& gallery) {
@@ -103,7 +108,7 @@ Result<std::vector<Identity>> Recognizer::recognize(const FrameView& view,
     }
     auto verdict = guarded(std::string("recognition by ") + model(), [&] {
       const auto crop = crop_face(picture, detection.box);
-      return crop ? nearest(features(*crop)) : Verdict{};
+      return crop ? nearest(features(*crop)) : Verdict{.distance = kFarthest};
     });
     if (!verdict) return std::move(verdict).error();
     identities.push_back(

