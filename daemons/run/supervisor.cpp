@@ -172,6 +172,12 @@ void Supervisor::ended(Watched& watched, const Exit& exit) {
 void Supervisor::failed(Watched& watched, const std::string& how) {
   ++watched.lives.failures;
   watched.lives.last_exit = how;
+  if (watched.process.kind == Kind::broker && options_.ready && options_.ready()) {
+    say(LogLevel::warning,
+        watched.process.name + ": failed, but another broker answers, which is used; " + how);
+    watched.state = State::ended;
+    return;
+  }
   if (watched.process.restart == Restart::never) {
     say(LogLevel::error, watched.process.name + ": failed and is not started again; " + how);
     watched.given_up = true;

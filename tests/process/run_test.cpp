@@ -388,6 +388,33 @@ TEST_F(RunTest, ABrokerThatDoesNotAnswerEndsIt) {
   EXPECT_EQ(file("other"), "");
 }
 
+TEST_F(RunTest, ABrokerThatFailsBecauseAnotherAnswersIsNotTriedAgain) {
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    run::Supervisor::block_signals();
+    run::Process broker;
+    broker.kind = run::Kind::broker;
+    broker.name = "sluiced";
+    broker.command = {"/bin/sh", "-c", "echo x >> " + folder_ + "/tries; exit 1"};
+    run::Process other;
+    other.name = "other";
+    other.command = {"/bin/sh", "-c", "echo x > " + folder_ + "/other; sleep 1000"};
+    run::SupervisorOptions options;
+    options.environment = {"PATH=/usr/bin:/bin"};
+    options.ready = [] { return true; };
+    options.first_delay = 1ms;
+    options.stop_after = 300ms;
+    auto supervisor = run::Supervisor::create({broker, other}, std::move(options));
+    ::_exit(supervisor->run() && supervisor->lives()[0].starts == 1 ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+  EXPECT_EQ(file("tries"), "x\n");
+  EXPECT_EQ(file("other"), "x\n");
+}
+
 TEST_F(RunTest, TheSummaryAddsUp) {
   // The tool looks for the programs beside itself first.
   const std::string tool = folder_ + "/sluice";
@@ -450,6 +477,7 @@ TEST_F(RunTest, TheSummaryAddsUp) {
   EXPECT_GT(people["unknown"].get<std::uint64_t>(), 0u);
   EXPECT_GT(people["end_to_end_ms"]["measured"].get<std::uint64_t>(), 0u);
   EXPECT_EQ(people["failed"], 0);
+  EXPECT_GT(people["handling_ms"]["measured"].get<std::uint64_t>(), 0u);
   EXPECT_EQ(json["processes"].size(), 6u) << "with the broker";
   for (const auto& process : json["processes"]) EXPECT_EQ(process["restarts"], 0) << process;
 }
