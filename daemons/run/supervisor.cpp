@@ -148,12 +148,13 @@ void Supervisor::start(Watched& watched) {
 void Supervisor::ended(Watched& watched, const Exit& exit) {
   const std::string words = watched.child->last_words();
   watched.child.reset();
-  if (watched.state == State::stopping) {
+  if (stopping_) {
+    // Also who ended before its turn, and would otherwise wait to be started again for ever.
+    if (watched.state == State::stopping) turn_until_ = {};  // it is the next one's turn
     watched.state = State::ended;
     if (watched.killed) {
       say(LogLevel::warning, watched.process.name + ": did not stop, and was killed");
     }
-    turn_until_ = {};  // it is the next one's turn
     return;
   }
   const std::string lived = " after " + seconds_text(Clock::now() - watched.since);

@@ -266,6 +266,18 @@ TEST_F(RunTest, ASecondCtrlCKillsAtOnce) {
   EXPECT_TRUE(is_gone(std::stoi(file("deaf"))));
 }
 
+TEST_F(RunTest, WhoEndsByItselfBeforeItsTurnIsNotWaitedFor) {
+  start(broker_table() + "start = \"never\"\n" + servant("one") +
+        script("two",
+               "trap 'kill $(cat $D/one); sleep 0.2; exit 0' TERM\necho $$ >> $D/two\n"
+               "while :; do sleep 0.02; done\n"));
+  ASSERT_TRUE(is_up("one"));
+  ASSERT_TRUE(is_up("two"));
+  signal(SIGTERM);
+  EXPECT_EQ(wait(), 0);
+  EXPECT_EQ(file("order"), "one\n");
+}
+
 TEST_F(RunTest, WhatAProcessHasLeftBehindEndsWithIt) {
   start(broker_table() + "start = \"never\"\n" +
         script("parent", "sleep 1000 &\necho $! >> $D/orphan\nexit 0\n", "restart = \"never\"\n") +
