@@ -2,7 +2,8 @@
 //
 //   known_stream publish TOPIC RATE_HZ [--gaps N] [--frames WxH FORMAT] [--type NAME] [--max-held
 //   N]
-//                        [--expected HZ] [--node NAME] [--count N]
+//                        [--expected HZ] [--node NAME] [--count N] [--readers N]
+//       with --readers it begins when so many are attached; after --count it stays, and is silent
 //   known_stream hold TOPIC COUNT         takes COUNT messages in mode latest, and keeps them
 //   known_stream slow TOPIC MS            mode next, works so long on each: what is lost is
 //   overwritten known_stream results TOPIC            publishes detections for each frame of TOPIC
@@ -68,6 +69,7 @@ struct Options {
   double expected_hz = 0;
   std::uint64_t gaps = 0;
   std::uint64_t count = 0;
+  std::size_t readers = 0;
   std::uint32_t width = 0, height = 0;
   PixelFormat format = PixelFormat::i420;
   std::uint32_t max_held = 8;
@@ -170,6 +172,9 @@ int publish(const Options& options) {
   }
   say_ready();
 
+  while (stop == 0 && publisher.subscriber_count() < options.readers) {
+    std::this_thread::sleep_for(5ms);
+  }
   const auto period = std::chrono::duration_cast<Clock::duration>(
       std::chrono::duration<double>(1.0 / options.rate_hz));
   Clock::time_point due = Clock::now();
@@ -319,6 +324,8 @@ int main(int argc, char** argv) {
       options.node = words[i + 1];
     else if (words[i] == "--count")
       options.count = std::stoull(words[i + 1]);
+    else if (words[i] == "--readers")
+      options.readers = std::stoull(words[i + 1]);
     else if (words[i] == "--expected")
       options.expected_hz = std::stod(words[i + 1]);
     else if (words[i] == "--max-held")
