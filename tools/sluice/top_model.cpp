@@ -302,7 +302,7 @@ std::vector<StreamRow> TopModel::rows() const {
   for (const auto& [id, info] : now.streams) rows[id] = stream_row(info);
   for (const auto& [pair, info] : now.attachments) {
     const auto row = rows.find(pair.first);
-    if (row != rows.end()) row->second.readers.push_back(reader_row(row->second, pair, info));
+    if (row != rows.end()) row->second.readers.push_back(reader_row(pair, info));
   }
   for (const auto& [pair, sentence] : now.unfit) {
     const auto row = rows.find(pair.first);
@@ -417,8 +417,7 @@ void TopModel::name_reader(ReaderRow& row, const Pair& pair) const {
   if (node->second.stuck) row.state = ReaderState::stuck;
 }
 
-ReaderRow TopModel::reader_row(const StreamRow& stream, const Pair& pair,
-                               const AttachmentInfo& info) const {
+ReaderRow TopModel::reader_row(const Pair& pair, const AttachmentInfo& info) const {
   const Seen& now = seen_.back();
   ReaderRow row;
   row.waiting = info.stats.waiting;
@@ -454,7 +453,6 @@ ReaderRow TopModel::reader_row(const StreamRow& stream, const Pair& pair,
               : row.held != 0 || row.rate_hz > 0 ? ReaderState::busy
                                                  : ReaderState::idle;
   name_reader(row, pair);
-  (void)stream;
   return row;
 }
 

@@ -164,8 +164,7 @@ class TopModel {
   static Seen see(Snapshot snapshot, std::uint64_t at_ns);
   void carry_over(Seen& now) const;
   [[nodiscard]] StreamRow stream_row(const StreamInfo& info) const;
-  [[nodiscard]] ReaderRow reader_row(const StreamRow& stream, const Pair& pair,
-                                     const AttachmentInfo& info) const;
+  [[nodiscard]] ReaderRow reader_row(const Pair& pair, const AttachmentInfo& info) const;
   [[nodiscard]] ReaderRow unfit_row(const Pair& pair, const std::string& sentence) const;
   void name_reader(ReaderRow& row, const Pair& pair) const;
   void blame(StreamRow& row) const;
