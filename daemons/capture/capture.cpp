@@ -26,6 +26,7 @@
 #include <algorithm>
 #include <array>
 #include <csignal>
+#include <cstdio>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -47,6 +48,9 @@ constexpr std::uint32_t kMaxLoans = 3;
 // A driver that writes into slots is given all of its buffers in advance.
 constexpr std::uint32_t kMaxLoansOfDriver = 10;
 constexpr std::uint32_t kPoolsPlanned = 6;
+// A camera may be asked for in the middle of its pictures, and be of use from its next key frame
+// on.
+constexpr std::chrono::milliseconds kFirstFramePatience{10'000};
 // What a camera that does not come is called after so many attempts.
 constexpr int kAttemptsUntilFailing = 5;
 
@@ -285,13 +289,16 @@ Played Capture::watch(GstElement* pipeline) {
       reports_->set_error({});
       say(HealthStatus::healthy);
     }
-    if (silent >= options_.stall) {
+    const std::chrono::nanoseconds allowed = flows || !source().comes_back()
+                                                 ? options_.stall
+                                                 : std::max(options_.stall, kFirstFramePatience);
+    if (silent >= allowed) {
+      char seconds[32];
+      std::snprintf(seconds, sizeof seconds, "%.1f", std::chrono::duration<double>(silent).count());
       return {End::lost,
-              "the source '" + source().text + "' has brought no frame for " +
-                  std::to_string(std::chrono::duration_cast<std::chrono::seconds>(silent).count()) +
-                  " s"};
+              "the source '" + source().text + "' has brought no frame for " + seconds + " s"};
     }
-    const auto patience = std::min<std::chrono::nanoseconds>(options_.stall - silent, kTick);
+    const auto patience = std::min<std::chrono::nanoseconds>(allowed - silent, kTick);
     if (stopped_within(patience, bus_fd.fd)) return {};
   }
 }

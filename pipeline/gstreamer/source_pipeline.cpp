@@ -101,6 +101,20 @@ class Row {
   bool pads_come_later_ = false;
 };
 
+// Called for every element that decoders are made of. What is damaged, or begins in the middle,
+// would be a picture of something that was not there: it is left out.
+void leave_out_damage(GstBin*, GstBin*, GstElement* element, gpointer) {
+  const auto set = [&](const char* property, gboolean value) {
+    const GParamSpec* known = g_object_class_find_property(G_OBJECT_GET_CLASS(element), property);
+    if (known != nullptr && known->value_type == G_TYPE_BOOLEAN) {
+      g_object_set(element, property, value, nullptr);
+    }
+  };
+  set("output-corrupt", FALSE);           // libav's decoders
+  set("discard-corrupted-frames", TRUE);  // all others
+  set("wait-for-keyframe", TRUE);         // rtph264depay, rtph265depay
+}
+
 void set_up_rtsp(GstElement*, GstElement* source, gpointer data) {
   const auto& options = *static_cast<const PipelineOptions*>(data);
   if (g_object_class_find_property(G_OBJECT_GET_CLASS(source), "protocols") == nullptr) return;
@@ -299,6 +313,7 @@ Result<Ref<GstElement>> build_pipeline(const PipelineOptions& o,
   row.add(new_slot_sink(slots, std::move(sink)), "", "");
   auto pipeline = row.finish();
   if (!pipeline) return pipeline;
+  g_signal_connect(pipeline->get(), "deep-element-added", G_CALLBACK(leave_out_damage), nullptr);
   // Whatever clock the elements would offer: sensor times are CLOCK_MONOTONIC.
   const Ref<GstClock> clock{gst_system_clock_obtain()};
   gst_pipeline_use_clock(GST_PIPELINE(pipeline->get()), clock.get());

@@ -171,6 +171,21 @@ TEST_F(SlotSink, WhatAConverterMakesIsWrittenIntoSlotsToo) {
   stop(made);
 }
 
+// The way of cameras: raw pictures pass decodebin, JPEG is decoded in it; both end up in slots.
+TEST_F(SlotSink, DecodebinIsInNobodysWay) {
+  for (const char* camera :
+       {"videotestsrc num-buffers=20 ! video/x-raw,format=YUY2,width=320,height=240",
+        "videotestsrc num-buffers=20 ! video/x-raw,format=I420,width=320,height=240 "
+        "! jpegenc"}) {
+    const auto before = slots_->counts();
+    const auto made = pipeline(std::string(camera) + " ! decodebin ! videoconvertscale");
+    ASSERT_TRUE(plays_to_its_end(made)) << camera;
+    EXPECT_EQ(slots_->counts().published - before.published, 20u) << camera;
+    EXPECT_EQ(slots_->counts().copies - before.copies, 0u) << camera;
+    stop(made);
+  }
+}
+
 TEST_F(SlotSink, ForeignMemoryIsCopiedOnceAndCounted) {
   Subscriber subscriber = subscribe();
   const auto made = fed_pipeline();
