@@ -36,6 +36,8 @@ bool Publisher::serve(Group& group) noexcept {
   refresh(group);
   do {
     while (GroupMember* member = group.assign_next(lanes)) wake_member(*member);
+    // Who waits for nobody wants to be seen now: the next credit is for a fresh entry.
+    if (on_full_ == OnFull::drop) add_relaxed(counters_->dropped, group.give_up_stale(lanes));
     if (!group.waits(lanes) && (!ended_ || group.drained(lanes))) {
       withdraw_tickets(group);
       if (ended_) finish(group);

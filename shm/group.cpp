@@ -61,6 +61,22 @@ void Group::settle(std::uint64_t word) noexcept {
   if (sequence == lane.oldest) advance(lane);
 }
 
+// Nobody was given these, so nobody looks at them, and they have no bits.
+std::uint64_t Group::give_up_stale(const LaneExtents& extents) noexcept {
+  std::uint64_t count = 0;
+  for (std::uint32_t i = 0; i < lane_count_; ++i) {
+    Lane& lane = lanes_[i];
+    const std::uint64_t end = extents[i].head + 1;
+    const std::uint64_t from = end - std::min<std::uint64_t>(end, members_.size());
+    if (lane.next >= from) continue;
+    count += from - lane.next;
+    // Places between are cleared, in case they lie below what somebody works on.
+    for (; lane.next != from; ++lane.next) lane.unsettled.clear(lane.next & lane.mask);
+    advance(lane);
+  }
+  return count;
+}
+
 bool Group::give_up_oldest(std::uint32_t index) noexcept {
   Lane& lane = lanes_[index];
   bool nobody_had_it = true;

@@ -80,6 +80,8 @@ class Group {
   /// The oldest entry of the lane goes, whoever has it, and nobody is given it again. Whether nobody had
   /// it: who has may still settle it.
   bool give_up_oldest(std::uint32_t lane) noexcept;
+  /// Of what waits for a credit only the newest entries stay, one for each member; how many go.
+  std::uint64_t give_up_stale(const LaneExtents& extents) noexcept;
   /// Entries that were retired while nobody was here.
   void forget_below(const LaneExtents& extents) noexcept;
 

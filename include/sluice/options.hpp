@@ -42,9 +42,9 @@ enum class OnFull : std::uint8_t {
   /// Evict the reader that is behind. What a member of a group had goes to the others, and is then
   /// behind there: when all of a group are too slow, all of it is evicted.
   evict,
-  /// Wait for nobody, for cameras: the oldest entry is given up. A group is not given what no
-  /// member had a credit for in time (StreamStats::dropped), and nobody is given it again. Reliable
-  /// subscriptions are refused.
+  /// Wait for nobody, for cameras: the oldest entry is given up. Of what no member of a group has a
+  /// credit for only the newest entries wait, one for each member; the others are not given to
+  /// anybody (StreamStats::dropped). Reliable subscriptions are refused.
   drop,
 };
 
