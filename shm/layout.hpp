@@ -143,7 +143,7 @@ struct alignas(kCacheLine) PublisherCounters {
   Word64 set_aside;  // retired but still claimed
   Word64 looks;      // times the reader pages were looked at
   Word64 dropped;    // entries that no member of a group had a credit for, in time
-  Word64 reserved;
+  Word64 jitter_ns;  // of the intervals between publications, as RFC 3550 (6.4.1) has it
 };
 static_assert(sizeof(PublisherCounters) == 2 * kCacheLine);
 

@@ -1,16 +1,17 @@
 // publish: one descriptor, and a wake-up for each reader that sleeps.
-#include <sys/eventfd.h>
-
-#include <cstring>
-
 #include "shm/futex.hpp"
 #include "shm/histogram.hpp"
 #include "shm/kill_point.hpp"
 #include "shm/publisher.hpp"
 
+#include <sys/eventfd.h>
+
+#include <cstring>
+
 namespace sluice::shm {
 namespace {
 
+constexpr std::uint64_t kPeriodicNs = 100'000;
 constexpr std::uint64_t kEntriesAhead = 4;  // no reader that keeps up looks at that one yet
 
 // References follow the payload at the next multiple of eight.
@@ -139,8 +140,17 @@ void Publisher::write_entry(Loan& loan, std::uint64_t now, bool last) noexcept {
 }
 
 void Publisher::record_interval(std::uint64_t now) noexcept {
-  last_interval_ns_ = now - last_publish_ns_;
-  record(*intervals_, last_interval_ns_);
+  const std::uint64_t interval = now - last_publish_ns_;
+  record(*intervals_, interval);
+  // Of what is periodic. A flood has no time for it, and nobody looks.
+  if (interval >= kPeriodicNs && last_interval_ns_ != kNever) {
+    const auto change =
+        static_cast<std::int64_t>(interval) - static_cast<std::int64_t>(last_interval_ns_);
+    jitter_ns_ += ((change < 0 ? -change : change) - jitter_ns_) / 16;
+    // relaxed: a gauge
+    counters_->jitter_ns.store(static_cast<std::uint64_t>(jitter_ns_), std::memory_order_relaxed);
+  }
+  last_interval_ns_ = interval;
   // relaxed: a counter
   counters_->last_publish_ns.store(now, std::memory_order_relaxed);
 }

@@ -310,6 +310,7 @@ class Publisher {
   StampClock stamps_;
   std::uint64_t last_publish_ns_ = 0;
   std::uint64_t last_interval_ns_ = kNever;  // between the last two messages
+  std::int64_t jitter_ns_ = 0;
   std::uint64_t full_timeout_ns_ = 0;
   SegmentOptions pool_memory_;
   std::uint64_t slots_by_default_ = 0;

@@ -34,6 +34,7 @@ StreamStats stream_stats(const std::byte* control) noexcept {
   const DurationCounts counts = shm::counts_of(intervals);
   s.interval_p50_ns = counts.quantile_ns(0.50);
   s.interval_p99_ns = counts.quantile_ns(0.99);
+  s.jitter_ns = get(c.jitter_ns);
   s.last_publish_ns = get(c.last_publish_ns);
   return s;
 }

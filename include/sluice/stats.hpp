@@ -55,8 +55,9 @@ struct StreamStats {
   std::uint64_t slots_in_use_most = 0;
   std::uint64_t interval_p50_ns = 0;  ///< Between two publications.
   std::uint64_t interval_p99_ns = 0;
-  std::uint64_t last_publish_ns =
-      0;  ///< CLOCK_MONOTONIC; 0: the stream does not stamp, or nothing yet.
+  std::uint64_t jitter_ns = 0;  ///< Of these intervals: RFC 3550's interarrival jitter.
+  /// CLOCK_MONOTONIC; 0: the stream does not stamp, or nothing yet.
+  std::uint64_t last_publish_ns = 0;
 };
 
 /// What a subscription has seen. Always: published since it was attached (of a group's member:

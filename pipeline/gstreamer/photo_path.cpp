@@ -1,7 +1,7 @@
 // The window goes down the picture and up again once while it goes from side to side three times,
 // so that of a picture that is up to twice as high as the window nearly every part is in view for a
-// while, on one of the ways; meanwhile it closes in and opens again. All of it is made of cosines:
-// it begins and ends at rest, and one turn leads into the next.
+// while, on one of the ways; meanwhile it closes in and opens again. All of it is made of sines,
+// and one turn leads into the next.
 #include "pipeline/gstreamer/photo_path.hpp"
 
 #include <algorithm>
@@ -14,6 +14,12 @@ namespace {
 // 0, 1, 0 for progress 0, 1/2, 1; `times` in one turn.
 double swing(double progress, double times) {
   return (1.0 - std::cos(2.0 * std::numbers::pi * times * progress)) / 2.0;
+}
+
+// 1/2, 1, 0, 1/2: the same, but begun in the middle, so that the sides are reached at other heights
+// than the turning points.
+double sway(double progress, double times) {
+  return (1.0 + std::sin(2.0 * std::numbers::pi * times * progress)) / 2.0;
 }
 
 // Chroma at half size: windows begin and end on even pixels.
@@ -47,7 +53,7 @@ PhotoWindow photo_window(const PhotoMotion& motion, double progress, std::uint32
   window.height = std::max(even(std::round(height), picture_height), 2u);
   const double free_x = picture_width - window.width;
   const double free_y = picture_height - window.height;
-  window.x = even(free_x * (motion.pan ? swing(progress, 3) : 0.5), picture_width - window.width);
+  window.x = even(free_x * (motion.pan ? sway(progress, 3) : 0.5), picture_width - window.width);
   window.y = even(free_y * (motion.pan ? swing(progress, 1) : 0.5), picture_height - window.height);
   return window;
 }

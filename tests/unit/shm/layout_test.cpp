@@ -56,6 +56,7 @@ TEST(Layout, PutsTheRingsBehindTheCounters) {
   EXPECT_EQ(kHeadOffset, 640u);
   EXPECT_EQ(kPublisherCountersOffset, 704u);
   EXPECT_EQ(offsetof(PublisherCounters, dropped), 112u);
+  EXPECT_EQ(offsetof(PublisherCounters, jitter_ns), 120u);
   EXPECT_EQ(kSourceOffset, 832u);
   EXPECT_EQ(kIntervalsOffset, 896u);
   EXPECT_EQ(kPublishAgesOffset, 1408u);

@@ -80,7 +80,7 @@ TEST(PhotoPath, NearlyEveryPartIsInViewAsAWhole) {
       }
     }
   }
-  EXPECT_GE(static_cast<double>(seen), 0.94 * static_cast<double>(parts));
+  EXPECT_GE(static_cast<double>(seen), 0.95 * static_cast<double>(parts));
 }
 
 TEST(PhotoPath, TheZoomOpensAndCloses) {
