@@ -17,8 +17,6 @@ namespace {
 
 constexpr GstClockTime kPatience = 20 * GST_SECOND;
 constexpr GstClockTime kLook = 20 * GST_MSECOND;
-constexpr std::uintmax_t kSmallestBlock = 4'096;
-constexpr std::uintmax_t kLargestBlock = 256u << 20;
 constexpr int kSmallest = 16;
 constexpr int kLargest = 16'384;
 
@@ -66,13 +64,7 @@ SampleRef decode(const std::string& path, const GstVideoInfo& like, std::string&
     }
     gst_bin_add(GST_BIN(pipeline.get()), element);
   }
-  // In one piece: jpegdec gives up on files of the plainest kind (no JFIF header) that come in
-  // parts.
-  std::error_code unknown;
-  const auto bytes = std::filesystem::file_size(path, unknown);
-  const auto block =
-      unknown ? kSmallestBlock : std::clamp<std::uintmax_t>(bytes, kSmallestBlock, kLargestBlock);
-  g_object_set(source, "location", path.c_str(), "blocksize", static_cast<guint>(block), nullptr);
+  g_object_set(source, "location", path.c_str(), nullptr);
   const CapsRef caps{gst_caps_new_simple("video/x-raw", "format", G_TYPE_STRING,
                                          gst_video_format_to_string(GST_VIDEO_INFO_FORMAT(&like)),
                                          nullptr)};
