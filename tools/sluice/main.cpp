@@ -19,7 +19,6 @@ int main(int argc, char** argv) {
         "sluice VERB --help says more, with examples. Exit codes: 0, 1 for a failure, 2 for bad "
         "usage.");
     sluice::tools::Run run;
-    sluice::tools::add_demo(app, run);
 #ifdef SLUICE_TOOL_RUN
     sluice::tools::add_run(app, run);
 #endif

@@ -18,7 +18,6 @@ inline constexpr const char* kSeeing = "See";
 inline constexpr const char* kMessages = "Look at messages";
 inline constexpr const char* kChecking = "Check";
 
-void add_demo(CLI::App& app, Run& run);
 void add_doctor(CLI::App& app, Run& run);
 void add_echo(CLI::App& app, Run& run);
 void add_graph(CLI::App& app, Run& run);
