@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -149,6 +150,11 @@ std::string readable(std::string_view line) {
   return text;
 }
 
+std::uint64_t ns_of(const timeval& time) {
+  return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000 +
+         static_cast<std::uint64_t>(time.tv_usec) * 1'000;
+}
+
 }  // namespace
 
 std::string Exit::text() const {
@@ -235,8 +241,10 @@ bool Child::reap(Exit& exit) {
     return false;
   }
   signal(SIGKILL);
-  while (::waitpid(pid_, &exit.status, 0) < 0 && errno == EINTR) {
+  rusage used{};
+  while (::wait4(pid_, &exit.status, 0, &used) < 0 && errno == EINTR) {
   }
+  exit.processor_ns = ns_of(used.ru_utime) + ns_of(used.ru_stime);
   pid_ = -1;
   read_lines();
   finish_line(out_, false);

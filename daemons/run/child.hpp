@@ -7,6 +7,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -16,7 +17,8 @@ namespace sluice::run {
 
 /// How a process ended.
 struct Exit {
-  int status = 0;  ///< As of waitpid.
+  int status = 0;                  ///< As of waitpid.
+  std::uint64_t processor_ns = 0;  ///< That it used, and the children that it waited for.
   [[nodiscard]] bool well() const noexcept { return status == 0; }
   /// "exit code 1", "signal 9 (Killed)".
   [[nodiscard]] std::string text() const;

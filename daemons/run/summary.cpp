@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <optional>
 #include <set>
 
 namespace sluice::run {
@@ -39,6 +40,12 @@ Json quantiles(const DurationCounts& counts) {
           {"measured", counts.total()}};
 }
 
+// Who resolves references into a stream and takes nothing of it has no queue: what would be counted
+// as waiting waits for nobody.
+bool only_looks_up(const AttachmentSeen& attachment) {
+  return attachment.info.stats.taken == 0 && attachment.info.stats.resolved > 0;
+}
+
 // Attachments, summed up.
 struct Sum {
   SubscriptionStats stats;
@@ -69,6 +76,34 @@ void put_counts(Json& to, const SubscriptionStats& s) {
                 {"expired", s.lost_expired},
                 {"invalid", s.lost_invalid}};
   to["waiting"] = s.waiting;
+}
+
+// Megabytes of 10^6 bytes, with three decimals.
+double megabytes(std::uint64_t bytes) { return std::round(static_cast<double>(bytes) / 1e3) / 1e3; }
+
+void put_usage(Json& to, std::uint64_t processor_ns, const std::optional<Memory>& memory,
+               double seconds) {
+  to["processor_seconds"] = std::round(static_cast<double>(processor_ns) / 1e6) / 1e3;
+  to["processor_percent"] =
+      seconds > 0 ? Json(std::round(static_cast<double>(processor_ns) / 1e9 / seconds * 1e3) / 10)
+                  : Json(nullptr);
+  to["memory_pss_mb"] = memory ? Json(megabytes(memory->pss_bytes)) : Json(nullptr);
+  to["memory_private_mb"] = memory ? Json(megabytes(memory->private_bytes)) : Json(nullptr);
+}
+
+Json total_of(const std::vector<Lives>& lives, double seconds) {
+  std::uint64_t processor_ns = 0;
+  std::optional<Memory> memory;
+  for (const Lives& one : lives) {
+    processor_ns += one.processor_ns;
+    if (!one.memory) continue;
+    if (!memory) memory.emplace();
+    memory->pss_bytes += one.memory->pss_bytes;
+    memory->private_bytes += one.memory->private_bytes;
+  }
+  Json json;
+  put_usage(json, processor_ns, memory, seconds);
+  return json;
 }
 
 class Maker {
@@ -158,8 +193,12 @@ class Maker {
       if (attachment.topic != topic) continue;
       Json one;
       one["node"] = attachment.node;
-      one["mode"] = name_of(attachment.mode);
-      put_counts(one, attachment.info.stats);
+      if (only_looks_up(attachment)) {
+        one["mode"] = "references";
+      } else {
+        one["mode"] = name_of(attachment.mode);
+        put_counts(one, attachment.info.stats);
+      }
       one["resolved"] = attachment.info.stats.resolved;
       one["unresolved"] = attachment.info.stats.unresolved;
       all.push_back(std::move(one));
@@ -175,6 +214,7 @@ class Maker {
     for (const auto& [key, attachment] : seen_.attachments) {
       const std::string& topic = attachment.topic;
       if (nodes.count(attachment.node) == 0 || topic.rfind(begin, 0) != 0) continue;
+      if (only_looks_up(attachment)) continue;
       if (topic.size() < end.size() || topic.substr(topic.size() - end.size()) != end) continue;
       sum.add(attachment.info);
     }
@@ -301,6 +341,13 @@ class Table {
 
 std::string number(const Json& value) { return value.is_null() ? "-" : value.dump(); }
 
+std::string tenths(const Json& value) {
+  if (value.is_null()) return "-";
+  char text[64];
+  std::snprintf(text, sizeof text, "%.1f", value.get<double>());
+  return text;
+}
+
 // "1.2 / 8.3"; a dash where nothing was measured.
 std::string times(const Json& quantiles) {
   if (quantiles["measured"].get<std::uint64_t>() == 0) return "-";
@@ -342,13 +389,16 @@ nlohmann::ordered_json summary_of(const Pipeline& pipeline, const Observations& 
   json["results_missed"] = seen.results_missed;
   Json processes = Json::array();
   for (const Lives& one : lives) {
-    processes.push_back({{"name", one.name},
-                         {"starts", one.starts},
-                         {"restarts", one.starts > 0 ? one.starts - 1 : 0},
-                         {"failures", one.failures},
-                         {"last_exit", one.last_exit}});
+    Json process{{"name", one.name},
+                 {"starts", one.starts},
+                 {"restarts", one.starts > 0 ? one.starts - 1 : 0},
+                 {"failures", one.failures},
+                 {"last_exit", one.last_exit}};
+    put_usage(process, one.processor_ns, one.memory, seconds);
+    processes.push_back(std::move(process));
   }
   json["processes"] = std::move(processes);
+  json["total"] = total_of(lives, seconds);
   return json;
 }
 
@@ -393,10 +443,17 @@ std::string summary_text(const nlohmann::ordered_json& summary) {
     }
     text += '\n' + people.text();
   }
-  Table processes{{"process", "restarts", "failures"}};
+  Table processes{
+      {"process", "restarts", "failures", "processor s", "% of a core", "PSS MB", "private MB"}};
   for (const Json& p : summary["processes"]) {
-    processes.add({plain(p["name"]), number(p["restarts"]), number(p["failures"])});
+    processes.add({plain(p["name"]), number(p["restarts"]), number(p["failures"]),
+                   tenths(p["processor_seconds"]), tenths(p["processor_percent"]),
+                   tenths(p["memory_pss_mb"]), tenths(p["memory_private_mb"])});
   }
+  const Json& total = summary["total"];
+  processes.add({"total", "", "", tenths(total["processor_seconds"]),
+                 tenths(total["processor_percent"]), tenths(total["memory_pss_mb"]),
+                 tenths(total["memory_private_mb"])});
   text += '\n' + processes.text();
   for (const Json& p : summary["processes"]) {
     if (p["failures"] != 0) text += "  " + plain(p["name"]) + ": " + plain(p["last_exit"]) + '\n';

@@ -77,6 +77,7 @@ Result<void> Supervisor::run() {
   for (;;) {
     if (!stopping_) start_first_ones();
     if (!stopping_) start_due();
+    if (!stopping_ && options_.look_every && Clock::now() >= look_at_) look();
     if (!stopping_ && Clock::now() >= stop_at_) begin_stop();
     if (stopping_) go_on_stopping();
     if (all_ended()) break;
@@ -148,6 +149,10 @@ void Supervisor::start(Watched& watched) {
 void Supervisor::ended(Watched& watched, const Exit& exit) {
   const std::string words = watched.child->last_words();
   watched.child.reset();
+  if (!stopping_) {
+    watched.processor_before_ns += exit.processor_ns;
+    watched.lives.processor_ns = watched.processor_before_ns;
+  }
   if (stopping_) {
     // Also who ended before its turn, and would otherwise wait to be started again for ever.
     if (watched.state == State::stopping) turn_until_ = {};  // it is the next one's turn
@@ -207,6 +212,7 @@ void Supervisor::again(Watched& watched) {
 
 void Supervisor::begin_stop() {
   if (std::exchange(stopping_, true)) return;
+  if (options_.look_every) look();
   if (auto before = std::exchange(options_.before_stop, nullptr)) before();
   for (Watched& watched : all_) {
     if (watched.state != State::running) watched.state = State::ended;
@@ -253,6 +259,7 @@ bool Supervisor::all_ended() const {
 Supervisor::Clock::time_point Supervisor::next_due() const {
   auto due = stopping_ ? Clock::time_point::max() : stop_at_;
   if (!stopping_ && started_ < all_.size()) due = Clock::now() + kReadyEvery;
+  if (!stopping_ && options_.look_every) due = std::min(due, look_at_);
   for (const Watched& watched : all_) {
     if (watched.state == State::waiting) due = std::min(due, watched.due);
     if (watched.state == State::stopping && !watched.killed) due = std::min(due, watched.due);
@@ -293,6 +300,18 @@ void Supervisor::take_signals() {
       kill_all();
     }
   }
+}
+
+void Supervisor::look() {
+  for (Watched& watched : all_) {
+    if (!watched.child) continue;
+    const pid_t pid = watched.child->pid();
+    if (const auto used = processor_ns_of(pid)) {
+      watched.lives.processor_ns = watched.processor_before_ns + *used;
+    }
+    if (const auto memory = memory_of(pid)) watched.lives.memory = memory;
+  }
+  look_at_ = Clock::now() + *options_.look_every;
 }
 
 void Supervisor::reap_all() {

@@ -3,6 +3,7 @@
 
 #include "daemons/run/child.hpp"
 #include "daemons/run/pipeline_file.hpp"
+#include "daemons/run/usage.hpp"
 #include "shm/fd.hpp"
 #include "sluice/node.hpp"
 
@@ -36,6 +37,8 @@ struct SupervisorOptions {
   std::function<void()> before_stop{};
   /// Stops by itself so long after all have been started.
   std::optional<std::chrono::milliseconds> stop_after{};
+  /// Looks so often at the memory of the processes. The kernel walks all of it, so not too often.
+  std::optional<std::chrono::milliseconds> look_every{};
 };
 
 /// What became of one process, for the summary.
@@ -45,6 +48,9 @@ struct Lives {
   std::uint64_t starts = 0;
   std::uint64_t failures = 0;  ///< Ends that were not asked for, and not with exit code 0.
   std::string last_exit{};     ///< Of the last of those: "exit code 1: sluice-…: why".
+  /// Of all lives, until all processes were stopped: the end of one counts exactly.
+  std::uint64_t processor_ns = 0;
+  std::optional<Memory> memory{};  ///< When it was last looked at; never, or not allowed: nothing.
 };
 
 /// Bound to the thread that makes it, whose signals SIGINT, SIGTERM and SIGCHLD it takes: block
@@ -73,6 +79,7 @@ class Supervisor {
     std::optional<Child> child{};
     Clock::time_point due{};  // waiting: to be started; stopping: to be killed
     Clock::time_point since{};
+    std::uint64_t processor_before_ns = 0;  // of the lives that have ended
     unsigned failures_in_a_row = 0;
     bool killed = false;
     bool given_up = false;  // it failed, and is not to be started again
@@ -92,6 +99,7 @@ class Supervisor {
   void poll_all();
   void take_signals();
   void reap_all();
+  void look();
   [[nodiscard]] Clock::time_point next_due() const;
   [[nodiscard]] bool all_ended() const;
 
@@ -104,6 +112,7 @@ class Supervisor {
   Clock::time_point ready_until_{};
   Clock::time_point stop_at_ = Clock::time_point::max();
   Clock::time_point turn_until_{};
+  Clock::time_point look_at_{};
   std::optional<Error> error_;
 };
 

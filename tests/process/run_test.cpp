@@ -459,7 +459,15 @@ TEST_F(RunTest, TheSummaryAddsUp) {
   EXPECT_NEAR(camera["expected"].get<double>(), json["seconds"].get<double>() * 50, 1);
   EXPECT_EQ(camera["width"], 64);
   std::size_t members = 0;
+  std::size_t looked_up = 0;
   for (const auto& subscription : camera["subscriptions"]) {
+    if (subscription["mode"] == "references") {
+      EXPECT_EQ(subscription["node"], "recognize-people");
+      EXPECT_GT(subscription["resolved"].get<std::uint64_t>(), 0u);
+      EXPECT_FALSE(subscription.contains("waiting")) << "there is no queue";
+      ++looked_up;
+      continue;
+    }
     std::uint64_t sum =
         subscription["taken"].get<std::uint64_t>() + subscription["waiting"].get<std::uint64_t>();
     for (const auto& [cause, count] : subscription["lost"].items())
@@ -468,6 +476,7 @@ TEST_F(RunTest, TheSummaryAddsUp) {
     members += subscription["mode"] == "group";
   }
   EXPECT_EQ(members, 2u);
+  EXPECT_EQ(looked_up, 1u) << camera["subscriptions"];
 
   ASSERT_EQ(json["detectors"].size(), 2u);
   std::uint64_t taken_in_all = 0;
@@ -491,7 +500,55 @@ TEST_F(RunTest, TheSummaryAddsUp) {
   EXPECT_EQ(people["failed"], 0);
   EXPECT_GT(people["handling_ms"]["measured"].get<std::uint64_t>(), 0u);
   EXPECT_EQ(json["processes"].size(), 6u) << "with the broker";
-  for (const auto& process : json["processes"]) EXPECT_EQ(process["restarts"], 0) << process;
+  double processor = 0;
+  double pss = 0;
+  for (const auto& process : json["processes"]) {
+    EXPECT_EQ(process["restarts"], 0) << process;
+    EXPECT_GT(process["memory_private_mb"].get<double>(), 0) << process;
+    EXPECT_GE(process["memory_pss_mb"].get<double>() + 0.002,
+              process["memory_private_mb"].get<double>())
+        << "kibibytes, rounded";
+    processor += process["processor_seconds"].get<double>();
+    pss += process["memory_pss_mb"].get<double>();
+  }
+  EXPECT_GT(processor, 0);
+  EXPECT_NEAR(json["total"]["processor_seconds"].get<double>(), processor, 0.01);
+  EXPECT_NEAR(json["total"]["memory_pss_mb"].get<double>(), pss, 0.01);
+  EXPECT_NEAR(json["total"]["processor_percent"].get<double>(),
+              processor / json["seconds"].get<double>() * 100, 0.5);
+}
+
+TEST_F(RunTest, TheSummaryKnowsWhatEachProcessUsedInAllItsLives) {
+  // Two lives that use a fifth of a second of a processor each; the third one rests.
+  start(broker_table() +
+            script("weak",
+                   "echo x >> $D/lives\n"
+                   "if [ $(wc -l < $D/lives) -ge 3 ]; then echo x > $D/third; sleep 1000; fi\n"
+                   "until [ $(cut -d ' ' -f 14 /proc/$$/stat) -ge $(($(getconf CLK_TCK) / 5)) ]\n"
+                   "do i=0; while [ $i -lt 10000 ]; do i=$((i + 1)); done; done\n"
+                   "exit 1\n") +
+            script("short", "exit 0\n", "restart = \"never\"\n"),
+        {"--json"});
+  ASSERT_TRUE(eventually([&] { return !file("third").empty(); }, 60s)) << err();
+  signal(SIGTERM);
+  ASSERT_EQ(wait(), 0) << err();
+  const auto json = nlohmann::json::parse(out());
+  const auto& processes = json["processes"];
+  ASSERT_EQ(processes.size(), 3u);
+  const auto& weak = processes[1];
+  EXPECT_EQ(weak["starts"], 3);
+  EXPECT_GE(weak["processor_seconds"].get<double>(), 0.38) << "ticks of 10 ms";
+  EXPECT_GT(weak["memory_pss_mb"].get<double>(), 0);
+  double sum = 0;
+  for (const auto& process : processes) sum += process["processor_seconds"].get<double>();
+  EXPECT_NEAR(json["total"]["processor_seconds"].get<double>(), sum, 0.01);
+
+  start(broker_table() + servant("one"), {"--summary"});
+  ASSERT_TRUE(is_up("one"));
+  signal(SIGTERM);
+  ASSERT_EQ(wait(), 0) << err();
+  EXPECT_NE(out().find("processor s"), std::string::npos) << out();
+  EXPECT_NE(out().find("\n  total "), std::string::npos) << out();
 }
 
 // --- the processes of that pipeline
@@ -571,11 +628,13 @@ int be_detector() {
 int be_recognizer() {
   StageOptions options;
   options.inputs = {{"detect/" + option("--detector") + "/objects", {}}};
+  options.references = {"camera/hall/frames"};
   options.outputs = {
       {"recognize/" + option("--name") + "/identities", results_stream(kIdentitiesType)}};
   return be_stage(std::move(options), [](Job& job) -> Result<void> {
     auto found = decode_detections(job.input().bytes());
     if (!found) return std::move(found).error();
+    (void)job.resolve(found->frame.reference);
     Identities identities{found->frame, "fake", {}};
     identities.identities.push_back({{1, 2, 3, 4}, "Grace", 10, 0.75f});
     identities.identities.push_back({{1, 2, 3, 4}, std::string(kUnknownName), 90, 0});

@@ -33,6 +33,8 @@ struct RunOptions {
   std::string file;
   std::string socket;
   bool check = false;
+constexpr std::chrono::milliseconds kLookAtMemoryEvery{1'000};
+
   bool print = false;
   bool json = false;
   bool summary = false;
@@ -136,6 +138,7 @@ int run_all(const RunOptions& options, const Pipeline& pipeline, std::vector<Pro
   };
   with.before_stop = [&] {
     if (began != std::chrono::steady_clock::time_point{} && seconds == 0) {
+  if (wants_summary) with.look_every = kLookAtMemoryEvery;
       seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
     }
     if (observer) seen = observer->finish();
