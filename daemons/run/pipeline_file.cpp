@@ -60,8 +60,8 @@ struct Placed {
 
 class Reader : public daemon::TomlReader {
  public:
-  Reader(std::string source, std::string folder)
-      : TomlReader(std::move(source)), folder_(std::move(folder)) {}
+  Reader(std::string source, std::string folder, std::string output)
+      : TomlReader(std::move(source)), folder_(std::move(folder)), output_(std::move(output)) {}
 
   Result<Pipeline> read(const toml::table& root) {
     Pipeline pipeline;
@@ -188,17 +188,28 @@ class Reader : public daemon::TomlReader {
             }};
   }
 
+  Field written(const Named& table, const char* key, const char* option, Process& process) {
+    return {key, [this, key, option, &table, &process](const toml::node& node) {
+              Out{process.command}.add(
+                  option, read_path(node, std::string(key) + " of " + table.where, output_));
+            }};
+  }
+
   std::string read_path(const toml::node& node, const std::string& what) {
+    return read_path(node, what, folder_);
+  }
+  std::string read_path(const toml::node& node, const std::string& what,
+                        const std::string& folder) {
     const std::size_t before = problems();
     std::string text = read_string(node, what);
     if (problems() != before) return text;
     if (text.empty() || text.find('\0') != std::string::npos) {
       fail(node, what + " is " + shown(text) + "; write a path, from / or from this file's folder");
     }
-    return absolute(text);
+    return absolute(text, folder);
   }
-  [[nodiscard]] std::string absolute(const std::string& path) const {
-    return (std::filesystem::path(folder_) / path).lexically_normal().string();
+  static std::string absolute(const std::string& path, const std::string& folder) {
+    return (std::filesystem::path(folder) / path).lexically_normal().string();
   }
 
   // What every table may have, appended to its own keys.
@@ -342,7 +353,8 @@ class Reader : public daemon::TomlReader {
     const std::string rest = source.substr(colon + 3);
     if ((scheme == "file" || scheme == "images") && (rest.empty() || rest[0] != '/')) {
       const std::size_t query = std::min(rest.find('?'), rest.size());
-      source = source.substr(0, colon + 3) + absolute(rest.substr(0, query)) + rest.substr(query);
+      source = source.substr(0, colon + 3) + absolute(rest.substr(0, query), folder_) +
+               rest.substr(query);
     }
     return source;
   }
@@ -446,7 +458,7 @@ class Reader : public daemon::TomlReader {
                }},
               path(table, "file", "--file", process),
               path(table, "load", "--load", process),
-              path(table, "save", "--save", process),
+              written(table, "save", "--save", process),
               number(table, "threshold", "--threshold", 0, 1'000'000, process),
               number(table, "ratio", "--ratio", 0, 1, process),
               whole(table, "threads", "--threads", 1, 64, process)});
@@ -490,7 +502,7 @@ class Reader : public daemon::TomlReader {
                  recognizer = read_string(node, "recognizer of " + table.where);
                  recognizer_at = node.source().begin;
                }},
-              path(table, "picture", "--picture", process),
+              written(table, "picture", "--picture", process),
               whole(table, "threads", "--threads", 1, 64, process)});
     refer(camera, camera_at, "camera of " + table.where, cameras_, "camera");
     if (recognizer.empty() && !table.table.contains("recognizer")) {
@@ -542,7 +554,7 @@ class Reader : public daemon::TomlReader {
     if (program.empty()) {
       fail(*array->get(0), what + " names no program; write its name or path first");
     } else if (program.find('/') != std::string::npos) {
-      program = absolute(program);
+      program = absolute(program, folder_);
     }
   }
 
@@ -615,6 +627,7 @@ class Reader : public daemon::TomlReader {
   }
 
   std::string folder_;
+  std::string output_;
   std::set<std::string> cameras_;
   std::set<std::string> detectors_;
   std::set<std::string> recognizers_;
@@ -627,17 +640,18 @@ class Reader : public daemon::TomlReader {
 }  // namespace
 
 Result<Pipeline> parse_pipeline(std::string_view text, std::string source_name,
-                                const std::string& folder) {
-  Reader reader(source_name, folder);
+                                const std::string& folder, const std::string& output) {
+  Reader reader(source_name, folder, output.empty() ? folder : output);
   return daemon::read_toml(text, reader, source_name);
 }
 
-Result<Pipeline> load_pipeline(const std::string& path) {
+Result<Pipeline> load_pipeline(const std::string& path, const std::string& output) {
   auto text = daemon::load_toml(path, "the pipeline");
   if (!text) return std::move(text).error();
   std::error_code code;
   const auto folder = std::filesystem::absolute(path, code).parent_path();
-  return parse_pipeline(*text, path, folder.string());
+  const auto to = output.empty() ? folder : std::filesystem::absolute(output, code);
+  return parse_pipeline(*text, path, folder.string(), to.string());
 }
 
 }  // namespace sluice::run

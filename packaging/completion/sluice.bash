@@ -32,7 +32,7 @@ _sluice() {
       mapfile -t COMPREPLY < <(compgen -W "name rate drops bytes age held" -- "$current")
       return
       ;;
-    --socket | --chrome)
+    --socket | --chrome | --output)
       mapfile -t COMPREPLY < <(compgen -f -- "$current")
       return
       ;;

@@ -551,6 +551,46 @@ TEST_F(RunTest, TheSummaryKnowsWhatEachProcessUsedInAllItsLives) {
   EXPECT_NE(out().find("\n  total "), std::string::npos) << out();
 }
 
+TEST_F(RunTest, WhatIsWrittenGoesToTheFolderThatWasNamed) {
+  const std::string tool = folder_ + "/sluice";
+  fs::copy_file(SLUICE_TOOL, tool);
+  // Writes to what --save and --picture name.
+  for (const char* name : {"capture", "detect", "recognize", "annotate"}) {
+    const std::string path = folder_ + "/sluice-" + name;
+    std::ofstream{path} << "#!/bin/sh\nwhile [ $# -gt 0 ]; do\n  case $1 in --save | --picture)"
+                           " echo x > \"$2\" ;; esac\n  shift\ndone\nexec sleep 1000\n";
+    fs::permissions(path, fs::perms::owner_all);
+  }
+  const std::string pipeline = broker_table() +
+                               "start = \"never\"\n[camera.a]\nsource = \"test://\"\n"
+                               "[detector.a]\n[recognizer.r]\npeople = \"x\"\nsave = \"r.yml\"\n"
+                               "[annotator.a]\npicture = \"a.jpg\"\n";
+  const std::string output = folder_ + "/made/here";
+  start(pipeline, {"--output", output, "--check"}, tool);
+  EXPECT_EQ(wait(), 0) << err();
+  EXPECT_FALSE(fs::exists(output)) << "only looked";
+  start(pipeline, {"--output", output}, tool);
+  EXPECT_TRUE(is_up("made/here/r.yml")) << err();
+  EXPECT_TRUE(is_up("made/here/a.jpg")) << err();
+  signal(SIGTERM);
+  EXPECT_EQ(wait(), 0) << err();
+  EXPECT_FALSE(fs::exists(folder_ + "/r.yml"));
+  EXPECT_FALSE(fs::exists(folder_ + "/a.jpg"));
+
+  start(pipeline, {"--output", tool + "/in-a-file"}, tool);
+  EXPECT_EQ(wait(), 1);
+  EXPECT_NE(err().find("nothing can be written to the folder '" + tool + "/in-a-file': "),
+            std::string::npos)
+      << err();
+  start(pipeline, {"--output", tool}, tool);
+  EXPECT_EQ(wait(), 1);
+  EXPECT_NE(err().find(": Not a directory; choose another one with --output"), std::string::npos)
+      << err();
+  start(pipeline, {"--output", ""}, tool);
+  EXPECT_EQ(wait(), 2);
+  EXPECT_EQ(err().find("sluiced |"), std::string::npos) << err();
+}
+
 // --- the processes of that pipeline
 // ------------------------------------------------------------------
 

@@ -7,6 +7,7 @@
 #include "daemons/run/supervisor.hpp"
 #include "shm/fd.hpp"
 #include "tools/sluice/verb.hpp"
+#include "transport/quote.hpp"
 #include "transport/socket_path.hpp"
 
 #include <CLI/CLI.hpp>
@@ -16,11 +17,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -29,12 +33,13 @@ namespace {
 
 using namespace sluice::run;
 
+constexpr std::chrono::milliseconds kLookAtMemoryEvery{1'000};
+
 struct RunOptions {
   std::string file;
   std::string socket;
+  std::string output;
   bool check = false;
-constexpr std::chrono::milliseconds kLookAtMemoryEvery{1'000};
-
   bool print = false;
   bool json = false;
   bool summary = false;
@@ -110,6 +115,18 @@ Result<std::vector<Process>> plan(const RunOptions& options, Pipeline& pipeline,
   return all;
 }
 
+Result<void> make_output(const std::string& folder) {
+  std::error_code code;
+  std::filesystem::create_directories(folder, code);
+  if (!code && ::access(folder.c_str(), W_OK | X_OK) != 0) {
+    code = {errno, std::generic_category()};
+  }
+  if (!code) return {};
+  return Error{Errc::system, code.value(),
+               "nothing can be written to the folder " + transport::quoted(folder) + ": " +
+                   std::strerror(code.value()) + "; choose another one with --output"};
+}
+
 int run_all(const RunOptions& options, const Pipeline& pipeline, std::vector<Process> processes,
             const std::string& socket) {
   const bool has_broker = !processes.empty() && processes.front().kind == Kind::broker;
@@ -121,6 +138,7 @@ int run_all(const RunOptions& options, const Pipeline& pipeline, std::vector<Pro
 
   SupervisorOptions with;
   with.environment = environment_with(socket);
+  if (wants_summary) with.look_every = kLookAtMemoryEvery;
   if (has_broker) with.ready = [&socket] { return answers(socket); };
   with.log = [](LogLevel level, std::string_view text) { daemon::log(level, std::string(text)); };
   with.output = [](const std::string& name, std::string_view line) {
@@ -138,7 +156,6 @@ int run_all(const RunOptions& options, const Pipeline& pipeline, std::vector<Pro
   };
   with.before_stop = [&] {
     if (began != std::chrono::steady_clock::time_point{} && seconds == 0) {
-  if (wants_summary) with.look_every = kLookAtMemoryEvery;
       seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
     }
     if (observer) seen = observer->finish();
@@ -167,7 +184,7 @@ int run_all(const RunOptions& options, const Pipeline& pipeline, std::vector<Pro
 }
 
 int run_pipeline(const RunOptions& options) {
-  auto pipeline = load_pipeline(options.file);
+  auto pipeline = load_pipeline(options.file, options.output);
   if (!pipeline) return fail(pipeline.error().message);
   if (options.check) {
     std::printf("%s: no mistakes found\n", options.file.c_str());
@@ -192,6 +209,9 @@ int run_pipeline(const RunOptions& options) {
     }
     return 0;
   }
+  if (!options.output.empty()) {
+    if (auto made = make_output(options.output); !made) return fail(made.error().message);
+  }
   // Before any thread is started, the log's and the observer's.
   Supervisor::block_signals();
   const auto* level =
@@ -215,6 +235,11 @@ void add_run(CLI::App& app, Run& run) {
   verb->add_flag("--summary", options->summary,
                  "Print what came of the frames at the end; with --seconds in any case");
   verb->add_flag("--json", options->json, "The summary as one JSON object, on the last line");
+  verb->add_option("--output", options->output,
+                   "A folder for pictures and models that are written; default: the file's")
+      ->check([](const std::string& folder) {
+        return std::string(folder.empty() ? "the folder has no name" : "");
+      });
   verb->add_option("--socket", options->socket,
                    "Of the broker; default: the file's, SLUICE_SOCKET, or the broker's own");
   const std::vector<std::string> levels(daemon::kLogLevels.begin(), daemon::kLogLevels.end());

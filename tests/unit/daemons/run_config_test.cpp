@@ -343,6 +343,26 @@ TEST(PipelineFile, CommandsThatCannotBeAreRefused) {
                "cannot be a variable");
 }
 
+TEST(PipelineFile, WhatIsWrittenMayHaveAFolderOfItsOwn) {
+  const std::string text =
+      "[camera.a]\nsource = \"file://film.mkv\"\n[detector.a]\nfile = \"face.xml\"\n"
+      "[recognizer.r]\npeople = \"faces\"\nsave = \"sub/r.yml\"\n"
+      "[annotator.a]\npicture = \"a.jpg\"\n";
+  const auto pipeline = parse_pipeline(text, "x.toml", "/home/me/cams", "/var/out");
+  ASSERT_TRUE(pipeline) << pipeline.error().message;
+  ASSERT_EQ(pipeline->processes.size(), 4u);
+  EXPECT_EQ(option(pipeline->processes[0], "--source"), "file:///home/me/cams/film.mkv");
+  EXPECT_EQ(option(pipeline->processes[1], "--file"), "/home/me/cams/face.xml");
+  EXPECT_EQ(option(pipeline->processes[2], "--people"), "/home/me/cams/faces");
+  EXPECT_EQ(option(pipeline->processes[2], "--save"), "/var/out/sub/r.yml");
+  EXPECT_EQ(option(pipeline->processes[3], "--picture"), "/var/out/a.jpg");
+
+  const auto without = parse_pipeline(text, "x.toml", "/home/me/cams");
+  ASSERT_TRUE(without);
+  EXPECT_EQ(option(without->processes[2], "--save"), "/home/me/cams/sub/r.yml");
+  EXPECT_EQ(option(without->processes[3], "--picture"), "/home/me/cams/a.jpg");
+}
+
 TEST(PipelineFile, AFileThatIsNotThereIsNamed) {
   const auto pipeline = load_pipeline("/nonexistent/pipeline.toml");
   ASSERT_FALSE(pipeline);
