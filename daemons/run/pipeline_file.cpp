@@ -31,7 +31,7 @@ constexpr std::array<const char*, 3> kTransports{"tcp", "udp", "auto"};
 constexpr std::array<const char*, 2> kModes{"latest", "next"};
 constexpr std::array<const char*, 4> kDetectorModels{"lbp", "haar", "hog", "yunet"};
 constexpr std::array<const char*, 2> kRecognizerModels{"lbph", "sface"};
-constexpr std::array<std::string_view, 6> kSchemes{"v4l2", "libcamera", "rtsp",
+constexpr std::array<std::string_view, 7> kSchemes{"v4l2", "libcamera", "rtsp", "rtsps",
                                                    "file", "images",    "test"};
 
 // std::quoted is found for strings, too.
@@ -350,6 +350,10 @@ class Reader : public daemon::TomlReader {
                      daemon::listed(kSchemes) + " and ://, as \"v4l2:///dev/video0\"");
       return source;
     }
+    if (source.find('\0') != std::string::npos) {
+      fail(node, "source of " + table.where + " has a zero byte in it; remove that");
+      return source;
+    }
     const std::string rest = source.substr(colon + 3);
     if ((scheme == "file" || scheme == "images") && (rest.empty() || rest[0] != '/')) {
       const std::size_t query = std::min(rest.find('?'), rest.size());
@@ -639,7 +643,7 @@ class Reader : public daemon::TomlReader {
 
 }  // namespace
 
-Result<Pipeline> parse_pipeline(std::string_view text, std::string source_name,
+Result<Pipeline> parse_pipeline(std::string_view text, const std::string& source_name,
                                 const std::string& folder, const std::string& output) {
   Reader reader(source_name, folder, output.empty() ? folder : output);
   return daemon::read_toml(text, reader, source_name);

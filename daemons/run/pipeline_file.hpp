@@ -41,7 +41,7 @@ struct Pipeline {
 
 /// Errors begin with "FILE:LINE:COLUMN: ". Relative paths are relative to `folder`; those of what
 /// is written (an annotator's picture, what a recognizer saves) to `output`, if it is not empty.
-Result<Pipeline> parse_pipeline(std::string_view text, std::string source_name,
+Result<Pipeline> parse_pipeline(std::string_view text, const std::string& source_name,
                                 const std::string& folder, const std::string& output = {});
 /// `folder` is the file's; a relative `output` is relative to the working directory.
 Result<Pipeline> load_pipeline(const std::string& path, const std::string& output = {});

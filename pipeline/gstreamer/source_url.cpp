@@ -24,8 +24,21 @@ constexpr std::array<std::pair<std::string_view, SourceKind>, 7> kSchemes{{
     {"test", SourceKind::test},
 }};
 
+// rtsp://user:secret@host/…: the secret is nobody's business in a log.
+std::string without_password(std::string_view url) {
+  const std::size_t begin = url.find("://");
+  if (begin == std::string_view::npos) return std::string(url);
+  const std::size_t end = std::min(url.find('/', begin + 3), url.size());
+  const std::size_t at = url.rfind('@', end);
+  const std::size_t colon = url.find(':', begin + 3);
+  if (at == std::string_view::npos || at < begin || colon == std::string_view::npos || colon > at) {
+    return std::string(url);
+  }
+  return std::string(url.substr(0, colon)) + ":***" + std::string(url.substr(at));
+}
+
 Error wrong(std::string_view url, const std::string& why) {
-  return Error{Errc::invalid_argument, 0, "the source '" + std::string(url) + "': " + why};
+  return Error{Errc::invalid_argument, 0, "the source '" + without_password(url) + "': " + why};
 }
 
 int hex_digit(char c) {
@@ -100,22 +113,12 @@ std::string set(SourceUrl& url, std::string_view key, std::string_view value) {
          "' (a '?' in a file's name is written %3F)";
 }
 
-// rtsp://user:secret@host/…: the secret is nobody's business in a log.
-std::string without_password(std::string_view url) {
-  const std::size_t begin = url.find("://");
-  if (begin == std::string_view::npos) return std::string(url);
-  const std::size_t end = std::min(url.find('/', begin + 3), url.size());
-  const std::size_t at = url.rfind('@', end);
-  const std::size_t colon = url.find(':', begin + 3);
-  if (at == std::string_view::npos || at < begin || colon == std::string_view::npos || colon > at) {
-    return std::string(url);
-  }
-  return std::string(url.substr(0, colon)) + ":***" + std::string(url.substr(at));
-}
-
 }  // namespace
 
 Result<SourceUrl> parse_source_url(std::string_view text) {
+  if (const std::size_t zero = text.find('\0'); zero != std::string_view::npos) {
+    return wrong(text.substr(0, zero), "a zero byte follows; remove that");
+  }
   const std::size_t colon = text.find("://");
   const std::string_view scheme = text.substr(0, std::min(colon, text.size()));
   const auto* known = std::find_if(kSchemes.begin(), kSchemes.end(),
@@ -131,7 +134,7 @@ Result<SourceUrl> parse_source_url(std::string_view text) {
   url.text = without_password(text);
   if (url.kind == SourceKind::rtsp) {
     if (text.size() == colon + 3 || text[colon + 3] == '/') {
-      return wrong(url.text, "it names no host; give rtsp://host:port/path");
+      return wrong(text, "it names no host; give rtsp://host:port/path");
     }
     url.location = text;
     return url;
@@ -150,7 +153,7 @@ Result<SourceUrl> parse_source_url(std::string_view text) {
     query.remove_prefix(std::min(pair.size() + 1, query.size()));
     const std::size_t equals = pair.find('=');
     if (equals == std::string_view::npos) {
-      return wrong(text, "'" + std::string(pair) + "' is not of the form key=value");
+      return wrong(text, std::string("'").append(pair) + "' is not of the form key=value");
     }
     if (auto why = set(url, pair.substr(0, equals), pair.substr(equals + 1)); !why.empty()) {
       return wrong(text, why);

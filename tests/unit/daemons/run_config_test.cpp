@@ -241,6 +241,7 @@ TEST(PipelineFile, SourcesMayBeRelativeToTheFile) {
   EXPECT_EQ(source("file:///a/b.mp4"), "file:///a/b.mp4");
   EXPECT_EQ(source("libcamera://"), "libcamera://");
   EXPECT_EQ(source("rtsp://host/a"), "rtsp://host/a");
+  EXPECT_EQ(source("rtsps://host/a"), "rtsps://host/a");
 }
 
 TEST(PipelineFile, AFilmThatEndsIsNotShownAgainByItself) {
@@ -288,6 +289,7 @@ TEST(PipelineFile, SourcesAndNamesThatCannotBeAreRefused) {
   expect_wrong("[camera.a]\n", "1:9", "[camera.a] has no source; add one such as");
   expect_wrong("[camera.a]\nsource = \"/dev/video0\"\n", "2:10", "begins with one of v4l2");
   expect_wrong("[camera.a]\nsource = \"http://x/y\"\n", "2:10", "begins with one of");
+  expect_wrong("[camera.a]\nsource = \"test://\\u0000\"\n", "2:10", "has a zero byte in it");
   for (const char* name : {"a/b", "#", "-x", "a b", "", "$a", "12345678901234567890123456789012"}) {
     expect_wrong("[camera.\"" + std::string(name) + "\"]\nsource = \"test://\"\n", "1:9",
                  "cannot be a level of a topic");

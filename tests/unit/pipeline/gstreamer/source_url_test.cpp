@@ -36,6 +36,9 @@ TEST(SourceUrl, RtspIsPassedOnAsItIsButItsPasswordIsNotShown) {
   EXPECT_EQ(url.text, "rtsp://user:***@cam:8554/a?channel=1&x");
   EXPECT_EQ(parsed("rtsp://cam:8554/a@b").text, "rtsp://cam:8554/a@b");
   EXPECT_EQ(refusal("rtsp:///x").find("host") == std::string::npos, false);
+  const std::string misspelt = refusal("rstp://user:secret@cam/a");
+  EXPECT_NE(misspelt.find("rstp://user:***@cam/a"), std::string::npos) << misspelt;
+  EXPECT_EQ(misspelt.find("secret"), std::string::npos) << misspelt;
 }
 
 TEST(SourceUrl, SettingsOfImages) {
@@ -58,6 +61,7 @@ TEST(SourceUrl, SlipsAreNamedWithTheirRemedy) {
   EXPECT_NE(refusal("file:///a?b=c").find("%3F"), std::string::npos);
   EXPECT_NE(refusal("file:///100%").find("%25"), std::string::npos);
   EXPECT_NE(refusal("file:///a%00b").find("hexadecimal"), std::string::npos);
+  EXPECT_NE(refusal({"file:///a\0b", 11}).find("zero byte"), std::string::npos);
 }
 
 TEST(SourceUrl, OnlyCamerasComeBack) {
