@@ -51,7 +51,8 @@ int show_frames(sluice::Node& node) {
     auto* header = sluice::lay_out_frame(loan, sluice::PixelFormat::grey, 320, 240);
     if (header == nullptr) return 1;
     header->number = i;
-    std::memset(loan.data() + header->planes[0].offset, static_cast<int>(10 * i), 320 * 240);
+    std::memset(loan.data() + header->planes[0].offset, static_cast<int>(10 * i),
+                std::size_t{320} * 240);
     loan.headers.correlation = sluice::new_correlation_id();
     camera->publish(std::move(loan));
 

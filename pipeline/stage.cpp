@@ -216,7 +216,7 @@ std::size_t Stage::Impl::round(std::vector<std::uint64_t>* budgets) {
     ++handled;
     if (budgets != nullptr) --(*budgets)[index];
   }
-  turn = (turn + 1) % count;
+  turn = turn + 1 < count ? turn + 1 : 0;
   return handled;
 }
 

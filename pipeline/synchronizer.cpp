@@ -79,11 +79,9 @@ std::optional<std::vector<Sample>> Synchronizer::add(std::size_t index, Sample s
     return std::nullopt;
   }
   std::vector<Sample> set(s.queues.size());
+  set[index] = std::move(sample);
   for (std::size_t i = 0; i < s.queues.size(); ++i) {
-    if (i == index) {
-      set[i] = std::move(sample);
-      continue;
-    }
+    if (i == index) continue;
     const auto at = s.queues[i].begin() + static_cast<std::ptrdiff_t>(choice->places[i]);
     set[i] = std::move(at->sample);
     s.queues[i].erase(at);

@@ -391,7 +391,7 @@ struct GroupWakePage {
   AssignmentLine assignments;
   Word64 ring[kMaxCredits];
 };
-static_assert(sizeof(GroupWakePage) == 3 * kCacheLine + 8 * kMaxCredits);
+static_assert(sizeof(GroupWakePage) == 3 * kCacheLine + sizeof(Word64) * kMaxCredits);
 static_assert(offsetof(GroupWakePage, assignments) == 128 && offsetof(GroupWakePage, ring) == 192);
 static_assert((kMaxCredits & (kMaxCredits - 1)) == 0 && kMaxCredits <= 256,
               "a sample keeps the place of its assignment in one byte");

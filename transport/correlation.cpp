@@ -35,7 +35,7 @@ constexpr std::uint64_t kMillisecondsMask = (std::uint64_t{1} << 48) - 1;
 std::atomic<std::uint32_t> fork_generation{1};
 
 // Before main(), once; without it (no memory) a child of fork() may repeat its parent's ids.
-[[maybe_unused]] const int at_fork = ::pthread_atfork(nullptr, nullptr, [] { ++fork_generation; });
+[[maybe_unused]] const int kAtFork = ::pthread_atfork(nullptr, nullptr, [] { ++fork_generation; });
 
 std::uint64_t clock_ns(clockid_t clock) {
   timespec t{};

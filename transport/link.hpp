@@ -26,7 +26,7 @@ class LinkOwner {
   virtual void link_changed() = 0;
 
  protected:
-  ~LinkOwner() = default;
+  virtual ~LinkOwner() = default;
 };
 
 class Link {
@@ -53,18 +53,18 @@ class Link {
   void ready();
 
   template <class Body>
-  void request(Body body, std::vector<SharedFd> descriptors, Answer answer) {
+  void request(Body body, const std::vector<SharedFd>& descriptors, Answer answer) {
     const std::uint32_t number = next_request();
     answers_.emplace(number, std::move(answer));
     send(make_message(std::move(body), number), descriptors);
   }
   template <class Body>
-  void tell(Body body, std::vector<SharedFd> descriptors = {}) {
+  void tell(Body body, const std::vector<SharedFd>& descriptors = {}) {
     send(make_message(std::move(body)), descriptors);
   }
   /// Answers what the broker asked.
   template <class Body>
-  void reply(std::uint32_t request, Body body, std::vector<SharedFd> descriptors = {}) {
+  void reply(std::uint32_t request, Body body, const std::vector<SharedFd>& descriptors = {}) {
     send(make_message(std::move(body), request), descriptors);
   }
 

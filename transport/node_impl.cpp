@@ -270,7 +270,7 @@ void NodeImpl::send(const Published& published) {
     *published.registered = Result<void>{std::move(descriptors).error()};
     return;
   }
-  link_.request(published.publication->advertisement(), std::move(*descriptors),
+  link_.request(published.publication->advertisement(), *descriptors,
                 noting(published.registered, [this, p = published.publication](const Error& why) {
                   log(LogLevel::error, "topic '" + p->topic() + "': " + why.message);
                   p->revoke();
@@ -320,7 +320,7 @@ void NodeImpl::admit(const protocol::AdmitT& admit, std::uint32_t request,
     forget_strangers();
     return link_.reply(request, transport::to_failed(admission.error()));
   }
-  link_.reply(request, std::move(admission->answer), std::move(admission->descriptors));
+  link_.reply(request, std::move(admission->answer), admission->descriptors);
 }
 
 // --- subscriptions
@@ -382,7 +382,7 @@ void NodeImpl::found(const protocol::FoundT& found, std::vector<shm::UniqueFd> d
                                "' cannot be attached: " + request.error().message);
     return;
   }
-  link_.request(std::move(request->attach), std::move(request->descriptors),
+  link_.request(std::move(request->attach), request->descriptors,
                 [this, subscription = found.subscription_id, stream = found.stream_id,
                  node = found.node_id](Result<transport::Received> answer) {
                   admitted(subscription, stream, node, std::move(answer));
@@ -435,10 +435,10 @@ void NodeImpl::bury() {
   if (any) forget_strangers();
 }
 
-// Entries that wait for a group's credit, while the publishers' threads may do something else. Who has
-// a credit again says so by an event; while some wait we also look by ourselves, since others of that
-// user could have read the event. So we do while the broker is away, and nobody tells that a member
-// has left.
+// Entries that wait for a group's credit, while the publishers' threads may do something else. Who
+// has a credit again says so by an event; while some wait we also look by ourselves, since others
+// of that user could have read the event. So we do while the broker is away, and nobody tells that
+// a member has left.
 std::uint64_t NodeImpl::tend(bool asked, std::uint64_t now_ns) {
   bool look_again = link_.state() != transport::Link::State::up &&
                     std::any_of(publications_.begin(), publications_.end(), [](const auto& entry) {

@@ -31,7 +31,7 @@ namespace sluice {
 class NodeImpl final : private transport::LinkOwner {
  public:
   static Result<std::shared_ptr<NodeImpl>> create(NodeOptions options);
-  ~NodeImpl();
+  ~NodeImpl() override;
 
   [[nodiscard]] const std::string& name() const noexcept { return options_.name; }
   [[nodiscard]] std::uint64_t id() const noexcept { return id_; }

@@ -194,7 +194,7 @@ Snapshot Watch::snapshot() {
     StreamInfo& info = all.streams.emplace_back(stream.info);
     if (stream.control.valid()) fill(info, stream.control.data(), stream.geometry);
   }
-  static const Stream kUnseen;
+  static const Stream unseen;
   for (const auto& [id, subscription] : subscriptions_) {
     SubscriptionInfo& info = all.subscriptions.emplace_back(subscription);
     for (auto at = attachments_.lower_bound({id, 0});
@@ -203,7 +203,7 @@ Snapshot Watch::snapshot() {
       attachment.stream_id = at->first.second;
       if (!at->second.arena) continue;
       const auto found = streams_.find(at->first.second);
-      const Stream& stream = found != streams_.end() ? found->second : kUnseen;
+      const Stream& stream = found != streams_.end() ? found->second : unseen;
       fill(attachment, *at->second.arena, at->second.page_offset, stream.control, stream.geometry);
     }
   }

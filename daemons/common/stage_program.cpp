@@ -119,7 +119,7 @@ void hold_back_stop_signals() {
   ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
 }
 
-int run_stage(const char* program, StageOptions options, Stage::Handler handler,
+int run_stage(const char* program, StageOptions options, const Stage::Handler& handler,
               const ProgramOptions& common, const std::function<void(Stage&)>& ready) {
   options.socket = common.socket;
   options.connect_timeout = std::chrono::seconds{1};

@@ -31,7 +31,7 @@ void hold_back_stop_signals();
 /// Runs the stage until SIGTERM or SIGINT: 0; or until it ends by itself: 1, and the reason on
 /// standard error. A broker that is not there is waited for. `ready` is called with the stage
 /// before its first message.
-int run_stage(const char* program, StageOptions options, Stage::Handler handler,
+int run_stage(const char* program, StageOptions options, const Stage::Handler& handler,
               const ProgramOptions& common, const std::function<void(Stage&)>& ready = {});
 
 /// "program: sentence" on standard error; 1.

@@ -102,7 +102,9 @@ std::vector<char*> pointers(const std::vector<std::string>& words) {
 std::vector<std::string> environment_of(const Process& process,
                                         const std::vector<std::string>& of_all) {
   std::vector<std::string> variables;
-  for (const auto& [name, value] : process.environment) variables.push_back(name + "=" + value);
+  for (const auto& [name, value] : process.environment) {
+    variables.emplace_back(name).append("=").append(value);
+  }
   for (const std::string& variable : of_all) {
     const std::string_view name = std::string_view(variable).substr(0, variable.find('='));
     if (std::none_of(process.environment.begin(), process.environment.end(),

@@ -94,7 +94,7 @@ Result<void> AnnotateHandler::operator()(Job& job) {
   frame->sample.release();
   auto drawn = guarded("drawing", [&] { draw(picture, identities->identities); });
   if (!drawn) return drawn;
-  const Result<void> saved = save_if_best(picture, *identities);
+  Result<void> saved = save_if_best(picture, *identities);
   if (Publisher* output = output_()) {
     SourceInfo info;
     info.copies = ++copies_;

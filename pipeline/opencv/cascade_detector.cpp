@@ -12,8 +12,8 @@ namespace {
 
 class CascadeDetector final : public Detector {
  public:
-  CascadeDetector(const DetectorOptions& options, cv::CascadeClassifier cascade)
-      : Detector(options), cascade_(std::move(cascade)) {}
+  CascadeDetector(const DetectorOptions& options, const cv::CascadeClassifier& cascade)
+      : Detector(options), cascade_(cascade) {}
 
  private:
   std::vector<Detection> find(const cv::Mat& picture) override {
@@ -55,7 +55,7 @@ Result<std::unique_ptr<Detector>> make_cascade_detector(const DetectorOptions& o
     return Error{Errc::invalid_argument, 0,
                  transport::quoted(file) + " is not a cascade of OpenCV; correct --file"};
   }
-  return std::unique_ptr<Detector>(std::make_unique<CascadeDetector>(options, std::move(cascade)));
+  return std::unique_ptr<Detector>(std::make_unique<CascadeDetector>(options, cascade));
 }
 
 }  // namespace sluice::opencv

@@ -119,7 +119,8 @@ std::vector<Detection> Detector::search(const cv::Mat& picture, const cv::Rect& 
 
 Result<std::string> find_cascade(const std::string& name, const std::vector<std::string>& folders) {
   for (const std::string& folder : folders) {
-    std::string path = folder + "/" + name;
+    std::string path = folder;
+    path.append("/").append(name);
     std::error_code ignored;
     if (std::filesystem::is_regular_file(path, ignored)) return path;
   }

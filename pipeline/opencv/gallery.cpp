@@ -128,9 +128,8 @@ Result<void> Gallery::save(const std::string& path) const {
               face.crop.rows == kCropSide && face.crop.cols == kCropSide);
     out.number(static_cast<std::uint32_t>(face.name.size()));
     out.text(face.name);
-    for (int i = 0; i < kCropSide; ++i) {
-      out.row(face.crop.ptr(i), static_cast<std::size_t>(kCropSide * channels));
-    }
+    const std::size_t row_bytes = kCropSide * static_cast<std::size_t>(channels);
+    for (int i = 0; i < kCropSide; ++i) out.row(face.crop.ptr(i), row_bytes);
   }
   return write_file(path, out.finish());
 }

@@ -83,12 +83,13 @@ std::vector<float> lbp_histogram(const cv::Mat& face) {
   float* cells = histogram.data();
   for (const int radius : kRadii) {
     const cv::Mat codes = codes_of(equalized, radius);
-    std::array<float, kGrid * kGrid> pixels{};
+    std::array<float, std::size_t{kGrid} * kGrid> pixels{};
     for (int i = 0; i < codes.rows; ++i) {
       const int row = i * kGrid / codes.rows;
       const auto* line = codes.ptr<std::uint8_t>(i);
       for (int j = 0; j < codes.cols; ++j) {
-        const auto cell = static_cast<std::size_t>(row * kGrid + j * kGrid / codes.cols);
+        const int column = j * kGrid / codes.cols;
+        const auto cell = static_cast<std::size_t>(row) * kGrid + static_cast<std::size_t>(column);
         ++cells[cell * kBins + kBinOf[line[j]]];
         ++pixels[cell];
       }

@@ -41,6 +41,7 @@ class LbphRecognizer final : public Recognizer {
   Features features(const cv::Mat& crop) override { return look_at(crop, {}); }
   std::vector<Features> enrolled_features(const cv::Mat& crop) override {
     std::vector<Features> all;
+    all.reserve(kLooks.size());
     for (const Look& look : kLooks) all.push_back(look_at(crop, look));
     return all;
   }
