@@ -66,7 +66,7 @@ TEST_F(BrokerRefusalsTest, OtherVersionsAreToldWhichOneThisIs) {
   protocol::HelloT other = hello(1, "other");
   other.layout += 1;
   client.send(std::move(other));
-  expect_closed(client, "layout 1");
+  expect_closed(client, "layout " + std::to_string(shm::kLayoutVersion));
 }
 
 TEST_F(BrokerRefusalsTest, NamesThatCouldBeMistakenForTopicsOrLogLines) {
