@@ -1,14 +1,17 @@
 // A publisher and subscribers whose rate, losses and holds are known, for the tests of the tool.
 //
-//   known_stream publish TOPIC RATE_HZ [--gaps N] [--frames WxH FORMAT] [--type NAME] [--max-held
-//   N]
-//                        [--expected HZ] [--node NAME] [--count N] [--readers N]
-//       with --readers it begins when so many are attached; after --count it stays, and is silent
+//   known_stream publish TOPIC RATE_HZ [--gaps N] [--frames WxH FORMAT] [--type NAME] [--slots N]
+//                        [--max-held N] [--expected HZ] [--node NAME] [--count N] [--readers N]
+//       with --readers it begins when so many are attached; after --count it stays, and is silent;
+//       with --slots the pool has so many, however many may be held
 //   known_stream hold TOPIC COUNT         takes COUNT messages in mode latest, and keeps them
-//   known_stream slow TOPIC MS            mode next, works so long on each: what is lost is
-//   overwritten known_stream results TOPIC            publishes detections for each frame of TOPIC
-//   on detect/known/objects,
-//                                         and spans on trace/known-detector (frames have spans too)
+//   known_stream slow TOPIC MS            mode next, works so long on each: the rest is overwritten
+//   known_stream results TOPIC            publishes detections for each frame of TOPIC on
+//                                         detect/known/objects, and spans on trace/known-detector
+//                                         (frames have spans too)
+//   known_stream people TOPIC             publishes identities for each of the detections in TOPIC
+//                                         on recognize/known/identities, and its health; resolves
+//                                         their frames, and takes none
 //   known_stream unfit TOPIC              wants what the publisher does not offer
 //
 // Each runs until SIGTERM and prints "ready" when it is. Frames carry a gradient: the red of a
@@ -73,6 +76,7 @@ struct Options {
   std::uint32_t width = 0, height = 0;
   PixelFormat format = PixelFormat::i420;
   std::uint32_t max_held = 8;
+  std::uint32_t slots = 0;
 };
 
 std::byte byte_of(double value) {
@@ -146,7 +150,7 @@ int publish(const Options& options) {
   const bool frames = options.width != 0;
   const std::uint64_t bytes =
       frames ? frame_bytes(options.format, options.width, options.height) : 64;
-  stream.pools = {{bytes}};
+  stream.pools = {{bytes, options.slots}};
   stream.lanes[0].depth = 4;
   stream.max_held = options.max_held;
   stream.max_loans = 1;
@@ -286,6 +290,57 @@ int results(const Options& options) {
   return 0;
 }
 
+int people(const Options& options) {
+  const std::string name = "known-recognizer";
+  Node node = must(Node::create({.name = name}));
+  Subscriber objects =
+      must(node.subscribe(options.topic, {.mode = DeliveryMode::next, .max_held = 2}));
+  Subscriber frames =
+      must(node.subscribe("camera/front/frames", {.mode = DeliveryMode::latest, .max_held = 2}));
+  Publisher identities =
+      must(node.advertise("recognize/known/identities", results_stream(kIdentitiesType)));
+  auto report = must(PublisherOf<Health>::create(node, health_topic(name), health_stream()));
+  Health health;
+  health.status = HealthStatus::degraded;
+  health.pid = static_cast<std::uint32_t>(::getpid());
+  health.since_ns = now_ns();
+  health.handling_p50_ns = 2'000'000;
+  health.handling_p99_ns = 3'000'000;
+  put_text(health.node, name);
+  put_text(health.last_error, "known \x1b[31mtrouble");
+  say_ready();
+  while (stop == 0) {
+    Sample sample = objects.take();
+    if (!sample) {
+      objects.wait_for(100ms);
+      continue;
+    }
+    const auto found = decode_detections(sample.bytes());
+    if (!found) continue;
+    (void)frames.resolve(found->frame.reference);
+    Identities all;
+    all.frame = found->frame;
+    all.model = "known";
+    all.identities.push_back({{10, 20, 30, 40}, "Marie Curie", 0.25f, 0.75f});
+    all.identities.push_back({{50, 20, 30, 40}, std::string(kUnknownName), 0.9f, 0});
+    const auto bytes = must(encode(all));
+    Loan loan = identities.loan(bytes.size());
+    if (loan) {
+      std::memcpy(loan.data(), bytes.data(), bytes.size());
+      loan.headers.correlation = found->frame.correlation;
+      loan.headers.origin_ns = found->frame.origin_ns;
+      loan.attach(std::move(sample));
+      identities.publish(std::move(loan));
+      ++health.published;
+    }
+    ++health.handled;
+    health.failed = 4;
+    health.at_ns = now_ns();
+    report.publish(health);
+  }
+  return 0;
+}
+
 int unfit(const Options& options) {
   Node node = must(Node::create({.name = "known-unfit"}));
   Subscriber subscriber = must(node.subscribe(options.topic, {.mode = DeliveryMode::reliable}));
@@ -309,6 +364,7 @@ int main(int argc, char** argv) {
   Options options;
   options.topic = words[1];
   if (words[0] == "results") return results(options);
+  if (words[0] == "people") return people(options);
   if (words[0] == "unfit") return unfit(options);
   if (words.size() < 3) return usage();
   if (words[0] == "hold") return hold(options, std::stoul(words[2]));
@@ -328,6 +384,8 @@ int main(int argc, char** argv) {
       options.readers = std::stoull(words[i + 1]);
     else if (words[i] == "--expected")
       options.expected_hz = std::stod(words[i + 1]);
+    else if (words[i] == "--slots")
+      options.slots = static_cast<std::uint32_t>(std::stoul(words[i + 1]));
     else if (words[i] == "--max-held")
       options.max_held = static_cast<std::uint32_t>(std::stoul(words[i + 1]));
     else if (words[i] == "--frames" && i + 2 < words.size()) {

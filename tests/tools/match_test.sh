@@ -41,6 +41,18 @@ got=$(printf 'a/#\ta/b\n#\t$a\na\n\na\tb\tc\n#\t\n+\ta' | "$sluice" match --stdi
 [[ $got == "$want" ]] || fail "--stdin answers: $got"
 [[ -z $("$sluice" match --stdin </dev/null) ]] || fail "nothing asked, something answered"
 
+[[ $("$sluice" match --json '+/b' a/b) == '{"filter":"+/b","matches":true,"topic":"a/b"}' ]] || fail "--json, yes"
+got=$("$sluice" match --json a b) && fail "--json changes the exit code"
+[[ $got == '{"filter":"a","matches":false,"topic":"b"}' ]] || fail "--json, no: $got"
+expect 2 --json 'a/#/b' a
+got=$(printf 'a/#\ta"b\n#\t$a\nnothing\na/#/b\ta\n+\ta\xff\n' | "$sluice" match --stdin --json |
+  python3 -c 'import json, sys
+for line in sys.stdin:
+    answer = json.loads(line)
+    print(answer["matches"], answer["topic"], "error" in answer)')
+[[ $got == $'False a"b False\nFalse $a False\nNone  True\nNone a True\nNone a\xef\xbf\xbd True' ]] ||
+  fail "--stdin --json answers: $got"
+
 # Longer than a chunk, and longer than any valid line; what follows is answered all the same.
 got=$({
   head -c 300000 /dev/zero | tr '\0' a

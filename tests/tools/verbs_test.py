@@ -4,11 +4,14 @@
 """
 
 import json
+import os
+import pathlib
 import sys
 
 from scene import Scene, check, stop
 
 FRONT = "camera/front/frames"
+BACK = "camera/back/frames"
 
 
 def stream(table, topic):
@@ -66,6 +69,24 @@ def exact_counts(scene):
         stop(process)
 
 
+def starving(scene):
+    # Four slots for a pool that would need more: who keeps three of them starves it.
+    publisher = scene.known("publish", "known/starved", 50, "--slots", 4, "--max-held", 8)
+    holder = scene.known("hold", "known/starved", 4)
+
+    def blamed():
+        row = stream(scene.json("top", "known/#", "--json", "-n", "1", "-i", "0.5")[0], "known/starved")
+        return row if row["short_of_slots"] else None
+
+    row = scene.wait_for(blamed, "a pool that runs out")
+    held = reader(row, "known-holder")
+    check(held["starves_the_pool"] and held["held"] == 4 and row["no_slot"] > 0, f"{row}")
+    text = scene.text("top", "known/#", "-b", "-n", "1", "-i", "0.5", "--width", "80")
+    check("no slot was free: known-holder holds 4" in text, text)
+    for process in (holder, publisher):
+        stop(process)
+
+
 def rates(scene):
     row = stream(scene.json("top", "--json", "-n", "2", "-i", "1")[1], FRONT)
     check(20 < row["rate_hz"] < 33, f"top's rate: {row['rate_hz']}")
@@ -119,13 +140,26 @@ def messages(scene):
     check(header["camera"] == "known" and header["width"] == 320, f"{header}")
     span = scene.json("echo", "trace/known-detector", "-n", "1", "-l", "1", "--json")[0]["message"]
     check(span["stage"] == "known-detector" and span["end"] == "done", f"{span}")
+    found = scene.json("echo", "recognize/#", "-n", "1", "--json")[0]["message"]
+    check([i["name"] for i in found["identities"]] == ["Marie Curie", "unknown"], f"{found}")
+    check(found["identities"][0] == {"name": "Marie Curie", "distance": 0.25, "confidence": 0.75,
+                                     "box": {"x": 10, "y": 20, "width": 30, "height": 40}}, f"{found}")  # fmt: skip
+    check(found["frame"]["camera"] == "known" and found["model"] == "known", f"{found}")
+    text = scene.text("echo", "recognize/#", "-n", "1")
+    check("2 faces by known in frame" in text and "Marie Curie at 10,20 size 30x40" in text, text)
+    health = scene.json("echo", "health/#", "-n", "1", "--json")[0]["message"]
+    check(health["node"] == "known-recognizer" and health["status"] == "degraded", f"{health}")
+    check(health["handled"] > 0 and health["failed"] == 4 and health["handling_p50_ns"] == 2000000, f"{health}")
+    text = scene.text("echo", "health/#", "-n", "1")
+    check("known-recognizer degraded for" in text and "work 2.0ms (p99 3.0ms)" in text, text)
+    check("last error: known ?[31mtrouble" in text, text)
     plain = scene.text("echo", "sensors/plain", "-n", "1")
     check('"message ' in plain, plain)
     lying = scene.text("echo", "sensors/lying", "-n", "1")
     check("not a sluice.Detections" in lying, lying)
     check("nobody publishes" in scene.text("echo", "nobody/here", "--timeout", "0.3", code=1), "echo of nothing")
 
-    frame_id = found[0]["correlation"]
+    frame_id = scene.json("echo", "detect/#", "-n", "1", "--json")[0]["correlation"]
     one = scene.json("trace", "--correlation", frame_id, "--seconds", "0.5", "--json")[0]["journeys"][0]
     check([h["stage"] for h in one["hops"]] == ["known-publisher", "known-detector"], f"{one}")
     check(one["correlation"] == frame_id, f"{one}")
@@ -142,6 +176,93 @@ def messages(scene):
     slices = [e for e in events if e["ph"] == "X" and e["args"]["correlation"] == frame_id]
     for step in flow:
         check(any(s["pid"] == step["pid"] and s["ts"] <= step["ts"] <= s["ts"] + s["dur"] for s in slices), f"{flow}")
+
+
+def several_cameras(scene):
+    scene.known("publish", BACK, 20, "--frames", "64x48", "GREY", "--node", "known-back")
+
+    def gathered():
+        traced = scene.json("trace", "--slowest", "100000", "--seconds", "1", "--chrome", "both.json", "--json")[0]
+        stages = {s["stage"] for s in traced["stages"]}
+        return traced if {"known-publisher", "known-back", "known-detector"} <= stages else None
+
+    traced = scene.wait_for(gathered, "spans of both cameras")
+    journeys = traced["journeys"]
+    check(len(journeys) == traced["frames"], "every frame is one of the slowest")
+    check(len({j["correlation"] for j in journeys}) == len(journeys), "a frame is one journey")
+    for one in journeys:
+        check({h["topic"] for h in one["hops"]} == {one["topic"]}, f"frames of two cameras in one: {one}")
+        stages = [h["stage"] for h in one["hops"]]
+        if one["topic"] == BACK:
+            check(stages == ["known-back"], f"{one}")
+        else:
+            check(set(stages) <= {"known-publisher", "known-detector"}, f"{one}")
+    check({j["topic"] for j in journeys} == {FRONT, BACK}, "frames of both cameras")
+    check(any(len(j["hops"]) == 2 for j in journeys), "frames that the detector had")
+    totals = [j["total_ms"] for j in journeys]
+    check(totals == sorted(totals, reverse=True), "the slowest first")
+    check(f" stages  {FRONT}\n" in scene.text("trace", "--correlation", [j for j in journeys if len(j["hops"]) == 2][-1]["correlation"],
+                                       "--seconds", "0.5"), "the head of a journey names the camera")  # fmt: skip
+    events = json.loads((scene.path / "both.json").read_text())["traceEvents"]
+    pids = {e["pid"]: e["args"]["name"] for e in events if e["ph"] == "M" and e["name"] == "process_name"}
+    check(set(pids.values()) == {"known-publisher", "known-back", "known-detector"}, f"{pids}")
+    for event in events:
+        if event["ph"] == "X":
+            check((event["args"]["topic"] == BACK) == (pids[event["pid"]] == "known-back"), f"{event}")
+
+
+def references(scene):
+    def resolving():
+        row = stream(scene.json("top", FRONT, "--json", "-n", "1", "-i", "0.3")[0], FRONT)
+        found = reader(row, "known-recognizer")
+        return (row, found) if found["resolved"] > 10 else None
+
+    row, found = scene.wait_for(resolving, "references to be resolved")
+    check(found["mode"] == "refs" and found["waiting"] is None, f"{found}")
+    check(found["taken"] == 0 and found["lost_total"] == 0, f"{found}")
+    check(reader(row, "known-detector")["waiting"] <= 4, "no queue is longer than the stream is deep")
+    edges = scene.json("graph", "--json")[0]["edges"]
+    check(any(e["process"] == "known-recognizer" and e["topic"] == FRONT and e["mode"] == "refs" for e in edges), f"{edges}")
+    check("-> known-recognizer  resolves references" in scene.text("graph"), "graph as text")
+    check('label="references", style=dashed' in scene.text("graph", "--dot"), "graph as DOT")
+    listed = scene.json("ls", "--json")[0]["subscriptions"]
+    check([s["mode"] for s in listed if s["process"] == "known-recognizer" and s["filter"] == FRONT] == ["refs"], f"{listed}")
+
+
+def what_daemons_need(scene):
+    programs = scene.path / "programs"
+    plugins = scene.path / "plugins"
+    for folder in (programs, plugins):
+        folder.mkdir()
+    capture = programs / "sluice-capture"
+    capture.write_text("#!/bin/sh\n")
+    capture.chmod(0o755)
+    scene.environment["PATH"] = f"{programs}:{os.environ['PATH']}"
+
+    def finding():
+        said = json.loads(scene.run("doctor", "--json").stdout)
+        return said, [f for f in said["findings"] if f["name"] == "GStreamer"][0]
+
+    here = not list(pathlib.Path("/usr/lib").glob("*/gstreamer-1.0/libgstx264.so"))
+    for name in ("GST_PLUGIN_SYSTEM_PATH_1_0", "GST_PLUGIN_SYSTEM_PATH"):
+        scene.environment[name] = str(plugins)
+        for plugin in plugins.iterdir():
+            plugin.unlink()
+        said, found = finding()
+        check(found["grade"] == "BAD" and not said["ok"], f"without any plugin: {found}")
+        check(f"where {name} leads" in found["text"] and "videoconvertscale" in found["text"], f"{found}")
+        for plugin in ("videoconvertscale", "playback", "typefindfunctions"):
+            (plugins / f"libgst{plugin}.so").touch()
+        found = finding()[1]
+        check(found["grade"] == "note" and "x264 (sluice-photo-camera)" in found["text"], f"{found}")
+        check("playback" not in found["text"], f"{found}")
+        mend = "gstreamer1.0-plugins-ugly" if here else f"unset {name}"
+        check(mend in found["mend"], f"'{mend}' is not in {found}")
+        del scene.environment[name]
+    (plugins / "libgstx264.so").touch()
+    scene.environment["GST_PLUGIN_PATH"] = str(plugins)
+    check("x264" not in finding()[1]["text"], "folders beside GStreamer's own count")
+    del scene.environment["GST_PLUGIN_PATH"]
 
 
 def pictures(scene):
@@ -168,15 +289,20 @@ def main():
         without_a_broker(scene)
         scene.start_broker()
         exact_counts(scene)
+        starving(scene)
         scene.known("publish", FRONT, 30, "--frames", "320x240", "I420")
         scene.known("publish", "sensors/plain", 20)
         scene.known("publish", "sensors/lying", 20, "--type", "sluice.Detections", "--node", "known-liar")
         scene.known("results", FRONT)
+        scene.known("people", "detect/known/objects")
         scene.known("unfit", FRONT)
         rates(scene)
         lists(scene)
         messages(scene)
+        references(scene)
+        several_cameras(scene)
         pictures(scene)
+        what_daemons_need(scene)
         doctor = json.loads(scene.text("doctor", "--json"))
         broker = [f for f in doctor["findings"] if f["name"] == "broker"][0]
         check(broker["grade"] == "ok" and scene.socket in broker["text"], f"{broker}")

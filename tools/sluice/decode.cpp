@@ -281,6 +281,10 @@ json info_json(const Sample& sample, std::uint64_t now_ns) {
   const auto age_ms = [&](std::uint64_t ns) {
     return ns != 0 ? json(static_cast<double>(now_ns - std::min(ns, now_ns)) / 1e6) : json();
   };
+  // A source whose clock is wrong, or that looks ahead, says so by a capture that is still to come.
+  const json origin_age_ms = info.origin_ns > now_ns
+                                 ? json(-static_cast<double>(info.origin_ns - now_ns) / 1e6)
+                                 : age_ms(info.origin_ns);
   json references = json::array();
   for (std::uint32_t i = 0; i < sample.reference_count(); ++i) {
     references.push_back(reference_json(sample.reference_at(i)));
@@ -291,7 +295,7 @@ json info_json(const Sample& sample, std::uint64_t now_ns) {
           {"publish_ns", info.publish_ns},
           {"age_ms", age_ms(info.publish_ns)},
           {"origin_ns", info.origin_ns},
-          {"origin_age_ms", age_ms(info.origin_ns)},
+          {"origin_age_ms", origin_age_ms},
           {"correlation", has_correlation ? json(to_string(info.correlation)) : json()},
           {"priority", static_cast<int>(info.priority)},
           {"ttl_ms", info.ttl_ms},
@@ -306,7 +310,11 @@ std::string info_text(const Sample& sample, std::uint64_t now_ns) {
   const auto age = [&](std::uint64_t ns) { return duration_text(now_ns - std::min(ns, now_ns)); };
   std::string text = "seq " + std::to_string(info.sequence);
   if (info.publish_ns != 0) text += ", " + age(info.publish_ns) + " old";
-  if (info.origin_ns != 0) text += ", captured " + age(info.origin_ns) + " ago";
+  if (info.origin_ns > now_ns) {
+    text += ", captured " + duration_text(info.origin_ns - now_ns) + " AHEAD of the clock";
+  } else if (info.origin_ns != 0) {
+    text += ", captured " + age(info.origin_ns) + " ago";
+  }
   text += ", " + bytes_text(sample.size());
   if (const std::uint32_t held = sample.reference_count(); held != 0) {
     text += ", holds " + plural(held, "message");

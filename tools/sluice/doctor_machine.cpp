@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <initializer_list>
 #include <optional>
 #include <sstream>
 #include <utility>
@@ -169,16 +170,34 @@ bool installed(const std::string& program) {
   return false;
 }
 
-// The plugin is looked for by its file, not loaded: its libraries are not this program's.
-bool has_plugin(const std::string& plugin) {
-  std::vector<fs::path> folders;
-  if (const char* path = std::getenv("GST_PLUGIN_SYSTEM_PATH_1_0"); path != nullptr) {
-    folders.emplace_back(path);
+// Where GStreamer looks: a variable replaces its own folders, another one adds to them.
+const char* variable(std::initializer_list<const char*> names) {
+  for (const char* name : names) {
+    if (std::getenv(name) != nullptr) return name;
   }
+  return nullptr;
+}
+constexpr auto kInsteadOf = {"GST_PLUGIN_SYSTEM_PATH_1_0", "GST_PLUGIN_SYSTEM_PATH"};
+constexpr auto kBeside = {"GST_PLUGIN_PATH_1_0", "GST_PLUGIN_PATH"};
+
+void add_listed(std::vector<fs::path>& folders, const char* name) {
+  std::istringstream list(name != nullptr ? std::getenv(name) : "");
+  for (std::string folder; std::getline(list, folder, ':');) {
+    if (!folder.empty()) folders.emplace_back(folder);
+  }
+}
+
+std::vector<fs::path> own_plugin_folders() {
+  std::vector<fs::path> folders;
   for (const char* root : {"/usr/lib", "/usr/local/lib"}) {
     folders.push_back(fs::path(root) / "gstreamer-1.0");
     for (const fs::path& triplet : entries(root)) folders.push_back(triplet / "gstreamer-1.0");
   }
+  return folders;
+}
+
+// A plugin is looked for by its file, not loaded: its libraries are not this program's.
+bool has_plugin(const std::vector<fs::path>& folders, const std::string& plugin) {
   return std::any_of(folders.begin(), folders.end(), [&](const fs::path& folder) {
     return ::access((folder / ("libgst" + plugin + ".so")).c_str(), R_OK) == 0;
   });
@@ -192,47 +211,81 @@ void gstreamer(std::vector<Finding>& findings) {
     const char* package;
     bool needed;
   };
+  constexpr const char* kBase = "gstreamer1.0-plugins-base";
+  constexpr const char* kGood = "gstreamer1.0-plugins-good";
   constexpr Plugin kPlugins[] = {
-      {"videoconvertscale", "formats", "gstreamer1.0-plugins-base", true},
-      {"video4linux2", "v4l2:// cameras", "gstreamer1.0-plugins-good", false},
-      {"rtsp", "rtsp:// cameras", "gstreamer1.0-plugins-good", false},
-      {"rtpmanager", "rtsp:// cameras", "gstreamer1.0-plugins-good", false},
-      {"libcamera", "libcamera:// cameras", "gstreamer1.0-libcamera", false},
+      {"videoconvertscale", "formats and sizes", kBase, true},
+      {"playback", "decoding", kBase, true},
+      {"typefindfunctions", "decoding", kBase, true},
+      {"app", "images://", kBase, false},
+      {"videotestsrc", "test://", kBase, false},
+      {"jpeg", "MJPEG, images://", kGood, false},
+      {"png", "images://", kGood, false},
+      {"isomp4", "file://", kGood, false},
+      {"video4linux2", "v4l2://", kGood, false},
+      {"rtsp", "rtsp://", kGood, false},
+      {"rtp", "rtsp://, sluice-photo-camera", kGood, false},
+      {"rtpmanager", "rtsp://, sluice-photo-camera", kGood, false},
+      {"udp", "rtsp://, sluice-photo-camera", kGood, false},
+      {"libcamera", "libcamera://", "gstreamer1.0-libcamera", false},
       {"videoparsersbad", "H.264 and H.265", "gstreamer1.0-plugins-bad", false},
-      {"libav", "H.264 and H.265 decoding", "gstreamer1.0-libav", false},
+      {"libav", "H.264 and H.265", "gstreamer1.0-libav", false},
       {"x264", "sluice-photo-camera", "gstreamer1.0-plugins-ugly", false},
   };
-  std::string missing;
-  std::string packages;
-  bool bad = false;
-  for (const Plugin& plugin : kPlugins) {
-    if (has_plugin(plugin.name)) continue;
-    missing += joined({missing.empty() ? "" : ", ", plugin.name, " (", plugin.use, ")"});
-    if (packages.find(plugin.package) == std::string::npos)
-      packages += joined({" ", plugin.package});
-    bad = bad || plugin.needed;
+  const std::vector<fs::path> own = own_plugin_folders();
+  const char* const instead = variable(kInsteadOf);
+  std::vector<fs::path> folders;
+  add_listed(folders, instead);
+  if (instead == nullptr) folders = own;
+  add_listed(folders, variable(kBeside));
+  if (const char* home = std::getenv("HOME"); home != nullptr && instead == nullptr) {
+    folders.push_back(fs::path(home) / ".local/share/gstreamer-1.0/plugins");
   }
+  std::string missing;
+  std::vector<std::string> packages;
+  bool bad = false;
+  bool elsewhere = false;  // installed, but not where the variable leads
+  for (const Plugin& plugin : kPlugins) {
+    if (has_plugin(folders, plugin.name)) continue;
+    missing += joined({missing.empty() ? "" : ", ", plugin.name, " (", plugin.use, ")"});
+    bad = bad || plugin.needed;
+    if (has_plugin(own, plugin.name)) {
+      elsewhere = true;
+    } else if (std::find(packages.begin(), packages.end(), plugin.package) == packages.end()) {
+      packages.emplace_back(plugin.package);
+    }
+  }
+  if (missing.empty()) {
+    findings.push_back({"GStreamer", Grade::ok, "all plugins that sluice-capture can use"});
+    return;
+  }
+  std::string mend = elsewhere ? joined({"unset ", instead}) : "";
+  if (!packages.empty()) mend += joined({mend.empty() ? "" : "; ", "sudo apt-get install"});
+  for (const std::string& package : packages) mend += " " + package;
   findings.push_back(
-      {"GStreamer",
-       bad               ? Grade::bad
-       : missing.empty() ? Grade::ok
-                         : Grade::note,
-       missing.empty() ? "all plugins that sluice-capture can use" : "not installed: " + missing,
-       packages.empty() ? "" : "sudo apt-get install" + packages});
+      {"GStreamer", bad ? Grade::bad : Grade::note,
+       joined({"not ", instead != nullptr ? joined({"where ", instead, " leads: "}) : "installed: ",
+               missing}),
+       mend});
 }
 
 void cascades(std::vector<Finding>& findings) {
   if (!installed("sluice-detect")) return;
-  for (const char* folder :
-       {"/usr/share/opencv4", "/usr/local/share/opencv4", "/usr/share/opencv"}) {
-    const fs::path file = fs::path(folder) / "lbpcascades" / "lbpcascade_frontalface.xml";
-    if (::access(file.c_str(), R_OK) == 0) {
-      findings.push_back({"cascades", Grade::ok, folder});
-      return;
-    }
+  // Where sluice-detect looks, and what --model lbp and --model haar read.
+  std::string missing;
+  for (const char* name : {"lbpcascades/lbpcascade_frontalface.xml",
+                           "haarcascades/haarcascade_frontalface_alt2.xml"}) {
+    const bool there = ::access((fs::path("/usr/share/opencv4") / name).c_str(), R_OK) == 0 ||
+                       ::access((fs::path("/usr/local/share/opencv4") / name).c_str(), R_OK) == 0;
+    if (!there) missing += joined({missing.empty() ? "" : ", ", name});
+  }
+  if (missing.empty()) {
+    findings.push_back({"cascades", Grade::ok, "those of sluice-detect's models lbp and haar"});
+    return;
   }
   findings.push_back({"cascades", Grade::bad,
-                      "OpenCV's cascades are not installed; sluice-detect needs them or --file",
+                      "not in /usr/share/opencv4: " + missing +
+                          "; sluice-detect needs them, or another model with --file",
                       "sudo apt-get install opencv-data"});
 }
 

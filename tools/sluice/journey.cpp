@@ -115,6 +115,10 @@ std::uint64_t Journey::begin_ns() const {
   return begin;
 }
 
+std::string_view Journey::topic() const {
+  return hops.empty() ? std::string_view() : text_of(hops.front().span.topic);
+}
+
 std::uint64_t Journey::end_ns() const {
   const std::uint64_t begin = begin_ns();
   std::uint64_t end = begin;
@@ -170,7 +174,10 @@ std::string waterfall(const Journey& journey, std::size_t columns) {
   const std::size_t used = name + kFigures + 2;
   const std::size_t room = columns > used + 8 ? std::min<std::size_t>(columns - used, 60) : 0;
   std::string all = joined({to_string(journey.correlation), "  ", ms_text(journey.total_ns()),
-                            " ms, ", plural(journey.hops.size(), "stage"), "\n"});
+                            " ms, ", plural(journey.hops.size(), "stage"), "  "});
+  all += cut_topic(journey.topic(), columns - std::min(columns, columns_of(all)));
+  all.erase(all.find_last_not_of(' ') + 1);
+  all += '\n';
   all += joined({left("STAGE", name), right("AT ms", 10), right("WAIT ms", 10),
                  right("HANDLE ms", 10), right("FINISH ms", 10), "\n"});
   for (const Hop& hop : journey.hops) {
@@ -201,6 +208,7 @@ json to_json(const Journey& journey) {
                     {"finishing_ms", ms(hop.finishing_ns)}});
   }
   return {{"correlation", to_string(journey.correlation)},
+          {"topic", clean(journey.topic())},
           {"origin_ns", journey.begin_ns()},
           {"total_ms", ms(journey.total_ns())},
           {"hops", std::move(hops)}};

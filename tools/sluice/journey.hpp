@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace sluice::tools {
@@ -31,6 +32,8 @@ Hop hop_of(const TraceSpan& span);
 struct Journey {
   CorrelationId correlation;
   std::vector<Hop> hops;  ///< In the order in which they began.
+  /// What the first of them is about: which camera's frame this is. Not cleaned.
+  [[nodiscard]] std::string_view topic() const;
   [[nodiscard]] std::uint64_t begin_ns() const;
   [[nodiscard]] std::uint64_t end_ns() const;
   [[nodiscard]] std::uint64_t total_ns() const { return end_ns() - begin_ns(); }

@@ -67,12 +67,35 @@ struct Publication {
 struct Subscription {
   double rate_hz = 0;
   double lost_hz = 0;
-  DeliveryMode mode = DeliveryMode::next;
+  const char* mode = nullptr;
+  bool refs = true;    // only resolves references
+  bool loses = false;  // what it did not ask to lose
+
+  void add(const ReaderRow& row) {
+    rate_hz += row.rate_hz;
+    lost_hz += row.lost_per_second();
+    loses = loses || row.loses();
+    if (mode == nullptr || refs) mode = row.mode_text();
+    refs = refs && row.refs;
+  }
 };
+using Takers = std::map<std::string, Subscription>;  // by process
 struct Graph {
-  std::map<std::string, std::map<std::string, Publication>> published;    // process, topic
-  std::map<std::string, std::map<std::string, Subscription>> subscribed;  // topic, process
+  std::map<std::string, std::map<std::string, Publication>> published;  // process, topic
+  std::map<std::string, Takers> of_topic;
+  std::map<std::pair<std::string, std::string>, Takers> of_stream;  // of a process and topic
 };
+
+const char* mode_of(const SubscriptionInfo& subscription) {
+  const auto& all = subscription.attachments;
+  const bool refs =
+      !all.empty() &&
+      std::all_of(all.begin(), all.end(),
+                  [](const AttachmentInfo& attachment) { return attachment.stats.taken == 0; }) &&
+      std::any_of(all.begin(), all.end(),
+                  [](const AttachmentInfo& attachment) { return only_resolves(attachment.stats); });
+  return refs ? "refs" : to_string(subscription.mode);
+}
 
 Graph graph_of(const Table& table) {
   Graph graph;
@@ -83,10 +106,8 @@ Graph graph_of(const Table& table) {
     ++edge.streams;
     for (const ReaderRow& reader : stream.readers) {
       if (reader.state == ReaderState::gone || reader.state == ReaderState::unfit) continue;
-      Subscription& taken = graph.subscribed[stream.topic][reader.process];
-      taken.rate_hz += reader.rate_hz;
-      taken.lost_hz += reader.lost_per_second();
-      taken.mode = reader.mode;
+      graph.of_topic[stream.topic][reader.process].add(reader);
+      graph.of_stream[{stream.process, stream.topic}][reader.process].add(reader);
     }
   }
   return graph;
@@ -132,16 +153,22 @@ std::string list_text(const Snapshot& snapshot) {
                  std::to_string(readers_of(snapshot, stream->id)), stream->ended ? "ended" : ""});
   }
   TextTable subscriptions({"FILTER", "MODE", "PROCESS", ">STREAMS"});
+  std::vector<std::vector<std::string>> rows;
   for (const SubscriptionInfo& subscription : snapshot.subscriptions) {
-    subscriptions.add({subscription.filter, to_string(subscription.mode),
-                       name_of_node(snapshot, subscription.node_id),
-                       std::to_string(subscription.attachments.size())});
+    rows.push_back({subscription.filter, mode_of(subscription),
+                    name_of_node(snapshot, subscription.node_id),
+                    std::to_string(subscription.attachments.size())});
   }
+  std::sort(rows.begin(), rows.end());
+  for (auto& row : rows) subscriptions.add(std::move(row));
+  rows.clear();
   TextTable nodes({"NODE", ">PID", ">UID", "STATE"});
   for (const NodeInfo& node : snapshot.nodes) {
-    nodes.add(
+    rows.push_back(
         {node.name, std::to_string(node.pid), std::to_string(node.uid), node.stuck ? "stuck" : ""});
   }
+  std::sort(rows.begin(), rows.end());
+  for (auto& row : rows) nodes.add(std::move(row));
   TextTable unfit({"TOPIC", "SUBSCRIBER", "WHY NOT"});
   for (const UnfitInfo& pair : snapshot.unfit) {
     std::string topic = "?";
@@ -195,7 +222,7 @@ json list_json(const Snapshot& snapshot) {
                              {"node", id_text(subscription.node_id)},
                              {"process", name_of_node(snapshot, subscription.node_id)},
                              {"filter", subscription.filter},
-                             {"mode", to_string(subscription.mode)},
+                             {"mode", mode_of(subscription)},
                              {"streams", std::move(attached)}});
   }
   json unfit = json::array();
@@ -234,7 +261,7 @@ std::string node_text(const Snapshot& snapshot, const Table& table, std::string_
               joined({"  does not fit ", clean(stream.topic), ": ", clean(reader.sentence), "\n"});
           continue;
         }
-        taken.add({stream.topic, to_string(reader.mode), rate_text(reader.rate_hz),
+        taken.add({stream.topic, reader.mode_text(), rate_text(reader.rate_hz),
                    rate_text(reader.lost_per_second()), count_text(reader.held),
                    reader.age ? duration_text(reader.age->p99_ns) : "–",
                    reader.processing ? duration_text(reader.processing->p50_ns) : "–",
@@ -286,11 +313,12 @@ std::string graph_text(const Table& table) {
     all += joined({clean(process), "\n"});
     for (const auto& [topic, publication] : topics) {
       all += joined({"  ", clean(topic), "  ", rate_text(publication.rate_hz), "/s\n"});
-      const auto takers = graph.subscribed.find(topic);
-      if (takers == graph.subscribed.end()) continue;
+      const auto takers = graph.of_stream.find({process, topic});
+      if (takers == graph.of_stream.end()) continue;
       for (const auto& [taker, edge] : takers->second) {
-        all += joined({"    -> ", clean(taker), "  ", to_string(edge.mode), ", ",
-                       rate_text(edge.rate_hz), "/s"});
+        all += joined({"    -> ", clean(taker), "  "});
+        all += edge.refs ? "resolves references"
+                         : joined({edge.mode, ", ", rate_text(edge.rate_hz), "/s"});
         if (edge.lost_hz > 0) all += joined({", loses ", rate_text(edge.lost_hz), "/s"});
         all += '\n';
       }
@@ -315,14 +343,14 @@ std::string graph_dot(const Table& table) {
                        " [label=", dot_quoted(joined({rate_text(edge.rate_hz), "/s"})), "];\n"});
     }
   }
-  for (const auto& [topic, takers] : graph.subscribed) {
+  for (const auto& [topic, takers] : graph.of_topic) {
     for (const auto& [process, edge] : takers) {
       processes.insert(process);
-      const bool loses = edge.lost_hz > 0 && edge.mode != DeliveryMode::latest;
       edges +=
           joined({"  ", topic_id(topic), " -> ", process_id(process), " [label=",
-                  dot_quoted(joined({to_string(edge.mode), " ", rate_text(edge.rate_hz), "/s"})),
-                  loses ? ", color=red" : "", "];\n"});
+                  dot_quoted(edge.refs ? std::string("references")
+                                       : joined({edge.mode, " ", rate_text(edge.rate_hz), "/s"})),
+                  edge.refs ? ", style=dashed" : "", edge.loses ? ", color=red" : "", "];\n"});
     }
   }
   std::string all = "digraph sluice {\n  rankdir=LR;\n  node [fontname=\"sans-serif\"];\n";
@@ -351,13 +379,13 @@ json graph_json(const Table& table) {
                        {"streams", edge.streams}});
     }
   }
-  for (const auto& [topic, takers] : graph.subscribed) {
+  for (const auto& [topic, takers] : graph.of_topic) {
     for (const auto& [process, edge] : takers) {
       processes.insert(process);
       edges.push_back({{"kind", "subscribes"},
                        {"process", process},
                        {"topic", topic},
-                       {"mode", to_string(edge.mode)},
+                       {"mode", edge.mode},
                        {"rate_hz", edge.rate_hz},
                        {"lost_hz", edge.lost_hz}});
     }

@@ -64,6 +64,11 @@ bool wide(std::uint32_t c) {
 
 std::size_t columns_of(std::uint32_t c) { return combines(c) ? 0 : wide(c) ? 2 : 1; }
 
+// What is left at least of the word that says what kind of thing it is, its "…" included, and of
+// the name itself.
+constexpr std::size_t kLeastKind = 4;
+constexpr std::size_t kLeastWhich = 6;
+
 // The longest beginning of cleaned text within `columns`.
 std::string_view head(std::string_view text, std::size_t columns) {
   std::size_t end = 0;
@@ -146,6 +151,47 @@ std::string cut_middle(std::string_view text, std::size_t columns) {
   const std::size_t behind = (columns - 1) / 2;
   return std::string(head(cleaned, columns - 1 - behind)) + "…" +
          std::string(tail(cleaned, behind));
+}
+
+std::string cut_topic(std::string_view topic, std::size_t columns) {
+  const std::string cleaned = clean(topic);
+  const std::size_t begin = cleaned.find('/');
+  if (columns_of(cleaned) <= columns || begin == std::string::npos) {
+    return cut_middle(cleaned, columns);
+  }
+  // Of two levels the second one says which.
+  const std::size_t slash = cleaned.rfind('/');
+  const std::size_t end = slash != begin ? slash : cleaned.size();
+  const std::string kind = cleaned.substr(0, begin);
+  const std::string which = cleaned.substr(begin, end - begin);
+  const std::string what = cleaned.substr(end);
+  std::size_t kind_columns = columns_of(kind);
+  std::size_t what_columns = columns_of(what);
+  const std::size_t wanted = columns_of(which);
+  while (kind_columns + wanted + what_columns > columns) {
+    std::size_t& longer =
+        kind_columns > kLeastKind && kind_columns + 1 >= what_columns ? kind_columns : what_columns;
+    if (longer <= kLeastKind + (&longer == &what_columns ? 1 : 0)) break;  // it has a slash
+    --longer;
+  }
+  if (kind_columns + what_columns + std::min(wanted, kLeastWhich) > columns)
+    return cut_middle(cleaned, columns);
+  return cut(kind, kind_columns) + cut_middle(which, columns - kind_columns - what_columns) +
+         cut(what, what_columns);
+}
+
+std::string cut_node(std::string_view node, std::size_t columns) {
+  const std::string cleaned = clean(node);
+  const std::size_t begin = cleaned.find('-');
+  const std::size_t all = columns_of(cleaned);
+  if (all <= columns || begin == std::string::npos) return cut_middle(cleaned, columns);
+  const std::string kind = cleaned.substr(0, begin);
+  const std::size_t long_kind = columns_of(kind);
+  const std::size_t kind_columns =
+      std::min(long_kind, std::max(kLeastKind, long_kind - std::min(long_kind, all - columns)));
+  if (kind_columns + kLeastWhich > columns) return cut_middle(cleaned, columns);
+  return cut(kind, kind_columns) +
+         cut_middle(std::string_view(cleaned).substr(begin), columns - kind_columns);
 }
 
 std::string left(std::string_view text, std::size_t columns) {

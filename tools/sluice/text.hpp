@@ -21,6 +21,11 @@ std::size_t columns_of(std::string_view text);
 /// in the middle where the beginning and the end both say what it is (topics).
 std::string cut(std::string_view text, std::size_t columns);
 std::string cut_middle(std::string_view text, std::size_t columns);
+/// The same for names whose kind stands first: of a topic the levels between the first and the last
+/// are kept as long as can be ("recog…/people/identi…"), of a node what follows its first word
+/// ("recogn…-people").
+std::string cut_topic(std::string_view topic, std::size_t columns);
+std::string cut_node(std::string_view node, std::size_t columns);
 
 /// Exactly `columns` wide: cut, or padded at the right (left-aligned) or at the left.
 std::string left(std::string_view text, std::size_t columns);

@@ -38,14 +38,15 @@ json reader_json(const ReaderRow& row) {
       {"process", row.process},
       {"pid", row.pid},
       {"filter", row.filter},
-      {"mode", to_string(row.mode)},
+      {"mode", row.mode_text()},
       {"state", to_string(row.state)},
       {"rate_hz", rounded(row.rate_hz)},
       {"taken", row.taken},
+      {"resolved", row.resolved},
       {"lost", std::move(lost)},
       {"lost_hz", std::move(lost_hz)},
       {"lost_total", row.lost_in_all()},
-      {"waiting", row.waiting},
+      {"waiting", row.refs ? json() : json(row.waiting)},
       {"held", row.held},
       {"max_held", row.max_held},
       {"oldest_held_ms", ms(row.oldest_held_ns)},
@@ -91,6 +92,7 @@ json stream_json(const StreamRow& row) {
       {"slots_lowest_free", row.slots_lowest_free},
       {"no_slot", row.no_slot},
       {"short_of_slots", row.short_of_slots},
+      {"nearly_short_of_slots", row.nearly_short},
       {"full", row.full},
       {"full_waits", row.full_waits},
       {"overwritten", row.overwritten},
@@ -98,6 +100,7 @@ json stream_json(const StreamRow& row) {
       {"evicted", row.evicted},
       {"subscriptions", std::move(readers)},
   };
+  put(all, "interval", row.intervals);
   put(all, "publish_age", row.publish_age);
   return all;
 }

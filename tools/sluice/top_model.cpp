@@ -58,6 +58,14 @@ std::array<std::uint64_t, kCauses> losses(const SubscriptionStats& stats) {
           stats.lost_invalid};
 }
 
+// A subscription's distance to the newest message may be more than it can still get: `latest` gets
+// one, and others what the stream's lanes hold. The rest is lost already, and counted at the next
+// take.
+std::uint64_t still_to_take(std::uint64_t behind, DeliveryMode mode, const StreamInfo& stream) {
+  if (mode == DeliveryMode::latest) return std::min<std::uint64_t>(behind, 1);
+  return std::min(behind, std::uint64_t{stream.depth} * stream.lanes);
+}
+
 bool by_name(const StreamRow& a, const StreamRow& b) {
   return std::tie(a.topic, a.process, a.id) < std::tie(b.topic, b.process, b.id);
 }
@@ -155,6 +163,10 @@ const char* to_string(DeliveryMode mode) {
       return "group";
   }
   return "?";
+}
+
+bool only_resolves(const SubscriptionStats& stats) {
+  return stats.taken == 0 && stats.resolved != 0;
 }
 
 const char* to_string(SortKey key) {
@@ -375,9 +387,11 @@ StreamRow TopModel::stream_row(const StreamInfo& info) const {
                              static_cast<double>(count);
     }
     row.gaps_hz = per_second(since(info.source.gaps, then.source.gaps), span);
-    if (const auto intervals = spread(info.intervals, then.intervals)) {
-      row.jitter_ns = intervals->p99_ns - std::min(intervals->p50_ns, intervals->p99_ns);
-      if (intervals->p99_ns != 0) row.low_hz = 1e9 / static_cast<double>(intervals->p99_ns);
+    row.intervals = spread(info.intervals, then.intervals);
+    if (row.intervals) row.jitter_ns = info.stats.jitter_ns;
+    // The slowest cannot be above the mean; where it would be, that is the buckets' error.
+    if (row.intervals && row.intervals->p99_ns != 0) {
+      row.low_hz = std::min(1e9 / static_cast<double>(row.intervals->p99_ns), row.rate_hz);
     }
     row.publish_age = spread(info.publish_age, then.publish_age);
     row.short_of_slots = since(info.stats.no_slot, then.stats.no_slot) != 0 ||
@@ -420,7 +434,11 @@ void TopModel::name_reader(ReaderRow& row, const Pair& pair) const {
 ReaderRow TopModel::reader_row(const Pair& pair, const AttachmentInfo& info) const {
   const Seen& now = seen_.back();
   ReaderRow row;
-  row.waiting = info.stats.waiting;
+  name_reader(row, pair);
+  row.refs = only_resolves(info.stats);
+  if (const auto stream = now.streams.find(pair.first); stream != now.streams.end() && !row.refs) {
+    row.waiting = still_to_take(info.stats.waiting, row.mode, stream->second);
+  }
   row.held = info.stats.held;
   row.max_held = info.max_held;
   if (info.stats.held != 0 && info.oldest_held_ns != 0) {
@@ -429,8 +447,9 @@ ReaderRow TopModel::reader_row(const Pair& pair, const AttachmentInfo& info) con
   const auto base = base_.readers.find(pair);
   const SubscriptionStats zero = base != base_.readers.end() ? base->second : SubscriptionStats{};
   row.taken = since(info.stats.taken, zero.taken);
+  row.resolved = since(info.stats.resolved, zero.resolved);
   row.quota = since(info.stats.quota, zero.quota);
-  const auto lost_now = losses(info.stats);
+  const auto lost_now = row.refs ? std::array<std::uint64_t, kCauses>{} : losses(info.stats);
   for (std::size_t i = 0; i < kCauses; ++i) row.lost[i] = since(lost_now[i], losses(zero)[i]);
 
   for (const Seen& earlier : seen_) {
@@ -449,10 +468,10 @@ ReaderRow TopModel::reader_row(const Pair& pair, const AttachmentInfo& info) con
     row.end_to_end = spread(info.end_to_end, then.end_to_end);
     break;
   }
+  if (row.state == ReaderState::stuck) return row;
   row.state = info.asleep                        ? ReaderState::asleep
               : row.held != 0 || row.rate_hz > 0 ? ReaderState::busy
                                                  : ReaderState::idle;
-  name_reader(row, pair);
   return row;
 }
 
@@ -464,14 +483,18 @@ ReaderRow TopModel::unfit_row(const Pair& pair, const std::string& sentence) con
   return row;
 }
 
-// Who holds most of a pool that has run out; of equals, who holds longest.
-void TopModel::blame(StreamRow& row) const {
-  if (!row.short_of_slots) return;
+// Who holds most of a pool that has run out; of equals, who holds longest. A pool with hardly a
+// free slot is worth a word too when one subscription alone holds most of it: entries that wait
+// fill many a pool, and that is as it should be.
+void TopModel::blame(StreamRow& row) {
   const auto most = std::max_element(
       row.readers.begin(), row.readers.end(), [](const ReaderRow& a, const ReaderRow& b) {
         return std::tuple(a.held, a.oldest_held_ns) < std::tuple(b.held, b.oldest_held_ns);
       });
-  if (most != row.readers.end() && most->held != 0) most->starves = true;
+  if (most == row.readers.end() || most->held == 0) return;
+  row.nearly_short = !row.short_of_slots && row.slots_used >= row.slots - row.slots / 10 &&
+                     most->held > row.slots / 2;
+  most->starves = row.short_of_slots || row.nearly_short;
 }
 
 void TopModel::add_gone(std::vector<StreamRow>& now) {
@@ -493,7 +516,8 @@ void TopModel::add_gone(std::vector<StreamRow>& now) {
       before.jitter_ns.reset();
       before.low_hz.reset();
       before.publish_age.reset();
-      before.short_of_slots = false;
+      before.short_of_slots = before.nearly_short = false;
+      before.intervals.reset();
       gone_streams_[before.id] = {std::move(before), at_ns};
       continue;
     }

@@ -36,6 +36,10 @@ const char* to_string(StreamState state);
 const char* to_string(ReaderState state);
 const char* to_string(DeliveryMode mode);
 
+/// Whether a subscription takes nothing and only resolves references: its delivery mode says
+/// nothing then, and what is published passes it by.
+bool only_resolves(const SubscriptionStats& stats);
+
 /// Why a subscription lost messages.
 enum class Cause : std::size_t { policy, full, evicted, expired, invalid };
 inline constexpr std::size_t kCauses = 5;
@@ -58,22 +62,25 @@ struct ReaderRow {
   std::uint32_t pid = 0;
   std::string filter;
   DeliveryMode mode = DeliveryMode::next;
+  bool refs = false;  ///< Only resolves references: no queue, and nothing to lose.
   ReaderState state = ReaderState::idle;
   double rate_hz = 0;  ///< Taken.
   std::array<double, kCauses> lost_hz{};
   std::array<std::uint64_t, kCauses> lost{};  ///< In all.
   std::uint64_t taken = 0;                    ///< In all.
   std::uint64_t quota = 0;                    ///< Takes refused, in all.
-  std::uint64_t waiting = 0;
+  std::uint64_t waiting = 0;                  ///< What can still be taken.
+  std::uint64_t resolved = 0;                 ///< In all.
   std::uint64_t held = 0;
   std::uint32_t max_held = 0;
   std::optional<std::uint64_t> oldest_held_ns;  ///< How long ago it was published.
   std::optional<Spread> age;
   std::optional<Spread> processing;
   std::optional<Spread> end_to_end;
-  bool starves = false;  ///< Holds most of a pool that has run out of slots.
+  bool starves = false;  ///< Holds most of a pool that has run out of slots, or nearly.
   std::string sentence;  ///< Of what does not fit.
 
+  [[nodiscard]] const char* mode_text() const { return refs ? "refs" : to_string(mode); }
   [[nodiscard]] double lost_per_second() const;
   [[nodiscard]] std::uint64_t lost_in_all() const;
   /// The cause of most of what was lost in the window.
@@ -93,8 +100,9 @@ struct StreamRow {
   double rate_hz = 0;
   std::optional<double> expected_hz;
   std::optional<std::uint64_t> silent_ns;  ///< Since the last message.
-  std::optional<std::uint64_t> jitter_ns;  ///< p99 less p50 of the intervals.
-  std::optional<double> low_hz;            ///< The rate at the 99th percentile interval.
+  std::optional<std::uint64_t> jitter_ns;  ///< Of the intervals, as in RFC 3550.
+  std::optional<Spread> intervals;         ///< Between two messages; 12.5 % exact.
+  std::optional<double> low_hz;  ///< The rate at the 99th percentile interval, at most rate_hz.
   double gaps_hz = 0;
   double bytes_per_second = 0;
   std::uint64_t published = 0;  ///< In all, and so the following.
@@ -113,6 +121,7 @@ struct StreamRow {
   std::uint64_t planned_bytes = 0;
   std::optional<Spread> publish_age;
   bool short_of_slots = false;  ///< In the window a loan found none, or the source had to drop.
+  bool nearly_short = false;    ///< Hardly a slot is free, and one subscription holds most of them.
   std::vector<ReaderRow> readers;
 
   [[nodiscard]] double lost_per_second() const;  ///< Of all its subscriptions.
@@ -167,7 +176,7 @@ class TopModel {
   [[nodiscard]] ReaderRow reader_row(const Pair& pair, const AttachmentInfo& info) const;
   [[nodiscard]] ReaderRow unfit_row(const Pair& pair, const std::string& sentence) const;
   void name_reader(ReaderRow& row, const Pair& pair) const;
-  void blame(StreamRow& row) const;
+  static void blame(StreamRow& row);
   [[nodiscard]] std::vector<StreamRow> rows() const;
   void add_gone(std::vector<StreamRow>& now);
 

@@ -110,7 +110,7 @@ constexpr std::array kHelp{
     "c      clear: totals count from now on    s r    sort by another column, reverse",
     "q      quit                               ?      this page",
     "",
-    "STREAM  WANT what its source should give · JITTR p99 less p50 of the intervals ·",
+    "STREAM  WANT what its source should give · JITTR mean change of the intervals ·",
     "1%LOW the rate in the slowest hundredth · GAPS lost before they came to us ·",
     "SLOTS used/all, FREE the fewest ever free · AGE since capture, when published",
     "",
@@ -340,7 +340,7 @@ class TopScreen {
 
   void draw_keys() const {
     const char* keys = view_ == View::table
-                           ? "q quit  ? help  Enter stream  w losses  s sort  r reverse  "
+                           ? "q quit  ? help  Enter stream  w losses  s r sort  "
                              "space freeze  c clear"
                            : "q quit  ? help  Esc table  w losses  space freeze  c clear";
     // Not into the last column: some terminals would scroll.

@@ -91,6 +91,10 @@ Style style_of_rate(const StreamRow& row) {
   return slow ? Style::warning : Style::plain;
 }
 
+Style style_of_slots(const StreamRow& row) {
+  return row.short_of_slots ? Style::bad : row.nearly_short ? Style::warning : Style::plain;
+}
+
 const std::vector<Column<StreamRow>>& stream_columns() {
   using R = const StreamRow&;
   static const std::vector<Column<StreamRow>> columns{
@@ -113,8 +117,7 @@ const std::vector<Column<StreamRow>>& stream_columns() {
       {"MB/s", 5, 65, true, [](R r) { return Cell{rate_text(r.bytes_per_second / 1e6)}; }},
       {"SLOTS", 8, 80, true,
        [](R r) {
-         return Cell{count_text(r.slots_used) + "/" + count_text(r.slots),
-                     r.short_of_slots ? Style::bad : Style::plain};
+         return Cell{count_text(r.slots_used) + "/" + count_text(r.slots), style_of_slots(r)};
        }},
       {"FREE", 4, 30, true,
        [](R r) { return Cell{r.slots != 0 ? count_text(r.slots_lowest_free) : kNothing}; }},
@@ -134,18 +137,18 @@ const std::vector<Column<ReaderRow>>& reader_columns() {
        [](R r) {
          return Cell{to_string(r.state), style_of(r.state)};
        }},
-      {"MODE", 6, 62, false, [](R r) { return Cell{to_string(r.mode)}; }},
+      {"MODE", 6, 62, false, [](R r) { return Cell{r.mode_text()}; }},
       {"RATE", 5, 100, true, [](R r) { return Cell{rate_text(r.rate_hz)}; }},
       {"LOST", 5, 95, true,
        [](R r) {
-         return Cell{rate_text(r.lost_per_second()), style_of_losses(r)};
+         return r.refs ? Cell{kNothing} : Cell{rate_text(r.lost_per_second()), style_of_losses(r)};
        }},
       {"WHY", 4, 95, false,
        [](R r) {
          const auto cause = r.main_cause();
          return cause ? Cell{short_name(*cause), style_of_losses(r)} : Cell{};
        }},
-      {"QUEU", 4, 60, true, [](R r) { return Cell{count_text(r.waiting)}; }},
+      {"QUEU", 4, 60, true, [](R r) { return Cell{r.refs ? kNothing : count_text(r.waiting)}; }},
       {"HLD", 3, 80, true,
        [](R r) {
          return Cell{count_text(r.held), r.starves ? Style::bad : Style::plain};
@@ -207,18 +210,19 @@ void trim(Line& line) {
   }
 }
 
-template <class Row>
+// `name` gives the row's name in a number of columns.
+template <class Row, class Name>
 Line row_line(const std::vector<Column<Row>>& all, std::size_t wanted, std::size_t indent,
-              const std::string& name, const Row& row, Style faded, bool fade,
+              const Name& name, const Row& row, Style faded, bool fade,
               const ViewOptions& options) {
   const auto columns = chosen(all, wanted, options.columns);
   const std::size_t room = options.columns - std::min(options.columns, width_of(columns));
   Line line;
   const std::size_t inner = room - std::min(indent, room);
-  line.spans.push_back({std::string(room - inner, ' ') + left(cut_middle(name, inner), inner),
-                        fade          ? faded
-                        : indent == 0 ? Style::strong
-                                      : Style::plain});
+  line.spans.push_back(
+      {std::string(room - inner, ' ') + left(name(inner), inner), fade          ? faded
+                                                                  : indent == 0 ? Style::strong
+                                                                                : Style::plain});
   for (const auto* column : columns) {
     Cell cell = column->cell(row);
     const bool fades = fade && cell.style == Style::plain;
@@ -242,8 +246,32 @@ Line heading(const std::vector<Column<Row>>& all, std::size_t wanted, std::size_
   return {{{cut(text, options.columns), Style::heading}}, {}};
 }
 
+// The topic, and where several streams are of one topic what tells their processes apart: all of
+// the name, or the words in which it differs.
+std::string stream_name(const Table& table, const StreamRow& stream, std::size_t columns) {
+  std::size_t same = std::string::npos;  // how far the names of all those processes agree
+  for (const StreamRow& other : table.streams) {
+    if (other.topic != stream.topic || other.process == stream.process) continue;
+    const auto differ = std::mismatch(stream.process.begin(), stream.process.end(),
+                                      other.process.begin(), other.process.end());
+    same = std::min(same, static_cast<std::size_t>(differ.first - stream.process.begin()));
+  }
+  if (same == std::string::npos) return cut_topic(stream.topic, columns);
+  const std::string all = joined({clean(stream.topic), " · ", clean(stream.process)});
+  if (columns_of(all) <= columns) return all;
+  const std::size_t dash = same != 0 ? stream.process.rfind('-', same - 1) : std::string::npos;
+  const std::string which =
+      joined({"·", cut_node(stream.process.substr(dash == std::string::npos ? 0 : dash + 1),
+                            columns / 2)});
+  return cut_topic(stream.topic, columns - columns_of(which)) + which;
+}
+
 std::string shortage(const StreamRow& stream) {
-  std::string text = "no slot was free";
+  const std::uint64_t unused = stream.slots - std::min(stream.slots, stream.slots_used);
+  std::string text =
+      stream.short_of_slots
+          ? "no slot was free"
+          : joined({count_text(unused), " of ", count_text(stream.slots), " slots are free"});
   for (const ReaderRow& reader : stream.readers) {
     if (!reader.starves) continue;
     text += ": " + clean(reader.process) + " holds " + count_text(reader.held);
@@ -292,17 +320,16 @@ std::vector<Fact> facts_of(const StreamRow& s) {
   const auto warn_if = [](bool warn) { return warn ? Style::warning : Style::plain; };
   std::vector<Fact> facts{
       {"state", to_string(s.state), style_of(s.state)},
-      {"rate", rate_text(s.rate_hz) + " /s", style_of_rate(s)},
+      {"rate · 1 % low", rate_text(s.rate_hz) + " · " + number(s.low_hz) + " /s", style_of_rate(s)},
       {"expected", s.expected_hz ? rate_text(*s.expected_hz) + " /s" : "not periodic"},
       {"last message", s.silent_ns ? duration_text(*s.silent_ns) + " ago" : kNothing},
-      {"jitter p99-p50", duration(s.jitter_ns)},
-      {"1 % low", s.low_hz ? rate_text(*s.low_hz) + " /s" : kNothing},
+      {"jitter", duration(s.jitter_ns)},
+      {"interval p50 · p99", both(s.intervals)},
       {"age at publish", both(s.publish_age)},
       {"published", count_text(s.published)},
       {"data", rate_text(s.bytes_per_second / 1e6) + " MB/s, " + bytes_text(s.bytes)},
       {"largest message", bytes_text(s.slot_bytes)},
-      {"slots used", count_text(s.slots_used) + " of " + count_text(s.slots),
-       bad_if(s.short_of_slots)},
+      {"slots used", count_text(s.slots_used) + " of " + count_text(s.slots), style_of_slots(s)},
       {"lowest free", count_text(s.slots_lowest_free)},
       {"slots committed", count_text(s.slots_committed)},
       {"no slot", count_text(s.no_slot), bad_if(s.short_of_slots)},
@@ -325,10 +352,10 @@ std::vector<Fact> facts_of(const StreamRow& s) {
 std::vector<Fact> facts_of(const ReaderRow& r) {
   std::vector<Fact> facts{
       {"state", to_string(r.state), style_of(r.state)},
-      {"mode", to_string(r.mode)},
+      {"mode", r.refs ? "refs: resolves only" : to_string(r.mode)},
       {"rate", rate_text(r.rate_hz) + " /s"},
       {"taken", count_text(r.taken)},
-      {"queue", count_text(r.waiting)},
+      {"queue", r.refs ? kNothing : count_text(r.waiting)},
       {"held", count_text(r.held) + " of " + count_text(r.max_held),
        r.starves ? Style::bad : Style::plain},
       {"oldest held", duration(r.oldest_held_ns), r.starves ? Style::bad : Style::plain},
@@ -337,6 +364,7 @@ std::vector<Fact> facts_of(const ReaderRow& r) {
       {"origin to release", both(r.end_to_end)},
       {"takes over quota", count_text(r.quota)},
   };
+  if (r.resolved != 0) facts.push_back({"references resolved", count_text(r.resolved)});
   for (std::size_t i = 0; i < kCauses; ++i) {
     if (r.lost[i] == 0) continue;
     const bool bad = r.lost_hz[i] > 0 &&
@@ -422,20 +450,18 @@ std::vector<Line> heading_lines(const ViewOptions& options) {
 std::vector<Line> table_lines(const Table& table, const ViewOptions& options) {
   std::vector<Line> lines;
   for (const StreamRow& stream : table.streams) {
-    lines.push_back(row_line(stream_columns(), kTopicWanted, 0, stream.topic, stream, Style::dim,
+    const auto topic = [&](std::size_t columns) { return stream_name(table, stream, columns); };
+    lines.push_back(row_line(stream_columns(), kTopicWanted, 0, topic, stream, Style::dim,
                              over(stream.state), options));
     lines.back().stream_id = stream.id;
-    if (stream.short_of_slots) {
-      lines.push_back(
-          {{{cut(joined({"    ", shortage(stream)}), options.columns), Style::bad}}, {}});
+    if (stream.short_of_slots || stream.nearly_short) {
+      append(lines, wrapped(shortage(stream), 4, options.columns, style_of_slots(stream)));
     }
     for (const ReaderRow& reader : stream.readers) {
-      lines.push_back(row_line(reader_columns(), kProcessWanted, kIndent, reader.process, reader,
-                               Style::dim, reader.state == ReaderState::gone, options));
-      if (!reader.sentence.empty()) {
-        lines.push_back(
-            {{{cut(joined({"    ", reader.sentence}), options.columns), Style::bad}}, {}});
-      }
+      const auto node = [&](std::size_t columns) { return cut_node(reader.process, columns); };
+      lines.push_back(row_line(reader_columns(), kProcessWanted, kIndent, node, reader, Style::dim,
+                               reader.state == ReaderState::gone, options));
+      append(lines, wrapped(reader.sentence, 4, options.columns, Style::bad));
     }
   }
   return lines;
@@ -454,7 +480,9 @@ std::vector<Line> stream_lines(const Table& table, std::uint64_t stream_id,
   if (!at->type_name.empty()) of += ", type " + clean(at->type_name);
   lines.push_back({{{cut(of, options.columns), Style::dim}}, {}});
   append(lines, fact_lines(facts_of(*at), options.columns));
-  if (at->short_of_slots) append(lines, wrapped(shortage(*at), 2, options.columns, Style::bad));
+  if (at->short_of_slots || at->nearly_short) {
+    append(lines, wrapped(shortage(*at), 2, options.columns, style_of_slots(*at)));
+  }
   for (const ReaderRow& reader : at->readers) {
     lines.push_back({});
     lines.push_back({{{cut(clean(reader.process) + ", pid " + std::to_string(reader.pid) +

@@ -126,6 +126,13 @@ TEST(Journey, AWaterfallShowsEachStageWithinTheWidth) {
   const std::string text = waterfall(journeys.find(id), 100);
   EXPECT_NE(text.find("40.000 ms"), std::string::npos) << text;
   EXPECT_NE(text.find("20.000"), std::string::npos) << text;
+  // A topic that is too long for the head is shortened, and what says which camera stays.
+  TraceSpan first = span(id, "a", 0, 0, 1, 2, 2);
+  put_text(first.topic, "camera/garden-door-2/frames");
+  const std::string narrow = waterfall(Journey{id, {hop_of(first)}}, 80);
+  const std::string head = narrow.substr(0, narrow.find('\n'));
+  EXPECT_LE(columns_of(head), 80u) << head;
+  EXPECT_NE(head.find("/garden-door-2"), std::string::npos) << head;
 }
 
 TEST(Journey, AStageSummaryFollowsTheWayOfTheFrames) {

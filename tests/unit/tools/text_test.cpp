@@ -51,6 +51,27 @@ TEST(Text, CutTextNeverTakesMoreColumnsThanItMay) {
   EXPECT_EQ(cut_middle("camera/front/frames", 11), "camer…rames");
 }
 
+TEST(Text, WhatIdentifiesATopicOrANodeSurvivesShortening) {
+  EXPECT_EQ(cut_topic("recognize/people/identities", 21), "recog…/people/identi…");
+  EXPECT_EQ(cut_topic("recognize/guests/identities", 21), "recog…/guests/identi…");
+  EXPECT_EQ(cut_topic("camera/street-2/frames", 19), "cam…/street-2/fram…");
+  EXPECT_EQ(cut_topic("trace/recognize-people", 21), "tra…/recognize-people");
+  EXPECT_EQ(cut_topic("camera/front/frames", 19), "camera/front/frames");
+  EXPECT_EQ(cut_topic("temperatures", 8), "temp…res");
+  EXPECT_EQ(cut_node("recognize-people", 14), "recogn…-people");
+  EXPECT_EQ(cut_node("detect-street-2", 14), "dete…-street-2");
+  EXPECT_EQ(cut_node("detect-front-door-of-the-house-12", 14), "det…-fron…e-12");
+  EXPECT_EQ(cut_node("detect-hall-1", 14), "detect-hall-1");
+  for (const std::string text :
+       {"camera/the one above the front door/frames", "a/b/c/d/e/f", "//",
+        "日本語カメラ/正面玄関/映像データ", "x-日本語カメラ-12", "-", "/-"}) {
+    for (std::size_t columns = 0; columns < 50; ++columns) {
+      EXPECT_LE(columns_of(cut_topic(text, columns)), columns) << text;
+      EXPECT_LE(columns_of(cut_node(text, columns)), columns) << text;
+    }
+  }
+}
+
 TEST(Text, AsciiTakesAsManyColumns) {
   for (const std::string text : {"850µs", "camer…", "日本", "–", "a · b"}) {
     EXPECT_EQ(to_ascii(text).size(), columns_of(text)) << text;

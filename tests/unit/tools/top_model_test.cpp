@@ -31,6 +31,7 @@ struct World {
     stream.topic = "camera/front/frames";
     stream.source = {kSecond / 30, 0, 0, 0, 0, 0x3231'5559, 1280, 720};
     stream.stats.slots = 12;
+    stream.stats.jitter_ns = 1'234'567;
     now.streams = {stream};
     now.subscriptions = {{20, 2, "camera/+/frames", DeliveryMode::next, {attachment()}},
                          {30, 3, "camera/#", DeliveryMode::latest, {attachment()}}};
@@ -108,8 +109,10 @@ TEST(TopModel, RatesAreOfTheWindow) {
   EXPECT_NEAR(*row.expected_hz, 30, 1e-6);
   EXPECT_DOUBLE_EQ(row.bytes_per_second, 30 * 1'382'400.0);
   EXPECT_EQ(row.published, 1'000'120u);
-  EXPECT_EQ(*row.jitter_ns, 0u);
+  EXPECT_EQ(*row.jitter_ns, 1'234'567u) << "the publisher's own figure";
+  EXPECT_NEAR(static_cast<double>(row.intervals->p50_ns), 33e6, 7e6);
   EXPECT_NEAR(*row.low_hz, 30, 8);
+  EXPECT_LE(*row.low_hz, row.rate_hz) << "whatever the buckets say";
   EXPECT_DOUBLE_EQ(model.table().window_s, 2);
   EXPECT_EQ(row.process, "capture-front");
   EXPECT_EQ(row.pid, 100u);
@@ -159,6 +162,84 @@ TEST(TopModel, LossesStandUnderTheirCause) {
   EXPECT_EQ(detector->main_cause(), Cause::full);
   EXPECT_TRUE(detector->loses());
   EXPECT_DOUBLE_EQ(row.lost_per_second(), 25);
+}
+
+TEST(TopModel, TheSlowestHundredthIsNeverFasterThanAllTogether) {
+  World world;
+  TopModel model;
+  world.show(model);
+  // Buckets err by an eighth: here towards intervals that are too short.
+  world.at_ns += kSecond;
+  world.stream().stats.published += 10;
+  world.stream().stats.last_publish_ns = world.at_ns;
+  World::note(world.stream().intervals, kSecond / 12, 10);
+  world.show(model);
+  EXPECT_DOUBLE_EQ(only(model.table()).rate_hz, 10);
+  EXPECT_DOUBLE_EQ(*only(model.table()).low_hz, 10);
+}
+
+TEST(TopModel, AQueueIsNoLongerThanWhatCanStillBeTaken) {
+  World world;
+  TopModel model;
+  world.stream().depth = 4;
+  world.stream().lanes = 2;
+  world.detector().stats.waiting = 1000;
+  world.viewer().stats.waiting = 1000;
+  world.show(model);
+  EXPECT_EQ(reader(only(model.table()), "detect-front")->waiting, 8u);
+  EXPECT_EQ(reader(only(model.table()), "viewer")->waiting, 1u) << "latest takes the newest";
+  world.detector().stats.waiting = 3;
+  world.viewer().stats.waiting = 0;
+  world.show(model);
+  EXPECT_EQ(reader(only(model.table()), "detect-front")->waiting, 3u);
+  EXPECT_EQ(reader(only(model.table()), "viewer")->waiting, 0u);
+}
+
+TEST(TopModel, WhoOnlyResolvesReferencesHasNoQueueAndLosesNothing) {
+  World world;
+  TopModel model;
+  world.stream().depth = 4;
+  world.show(model);
+  world.second();
+  world.viewer().stats.taken = 0;
+  world.viewer().stats.waiting = 900;
+  world.show(model);
+  EXPECT_FALSE(reader(only(model.table()), "viewer")->refs) << "it has resolved nothing";
+  world.viewer().stats.resolved = 12;
+  world.viewer().stats.lost_full = 3;
+  world.show(model);
+  const ReaderRow* viewer = reader(only(model.table()), "viewer");
+  EXPECT_TRUE(viewer->refs);
+  EXPECT_STREQ(viewer->mode_text(), "refs");
+  EXPECT_EQ(viewer->waiting, 0u);
+  EXPECT_EQ(viewer->lost_in_all(), 0u);
+  EXPECT_EQ(viewer->lost_per_second(), 0);
+  EXPECT_EQ(viewer->resolved, 12u);
+  // Once it takes, it is a subscription like others.
+  world.viewer().stats.taken = 1;
+  world.show(model);
+  EXPECT_FALSE(reader(only(model.table()), "viewer")->refs);
+  EXPECT_EQ(reader(only(model.table()), "viewer")->lost_in_all(), 23u);
+}
+
+TEST(TopModel, WhoAloneHoldsMostOfANearlyEmptyPoolIsNamed) {
+  World world;
+  TopModel model;
+  world.stream().stats.slots = 40;
+  world.stream().stats.slots_in_use = 37;
+  world.detector().stats.held = 4;
+  world.viewer().stats.held = 20;
+  world.show(model);
+  EXPECT_FALSE(only(model.table()).nearly_short) << "half is not most";
+  world.viewer().stats.held = 21;
+  world.show(model);
+  EXPECT_TRUE(only(model.table()).nearly_short);
+  EXPECT_FALSE(only(model.table()).short_of_slots);
+  EXPECT_TRUE(reader(only(model.table()), "viewer")->starves);
+  EXPECT_FALSE(reader(only(model.table()), "detect-front")->starves);
+  world.stream().stats.slots_in_use = 35;
+  world.show(model);
+  EXPECT_FALSE(reader(only(model.table()), "viewer")->starves) << "there is room";
 }
 
 TEST(TopModel, AStreamThatGivesNothingForThreeIntervalsIsStalled) {

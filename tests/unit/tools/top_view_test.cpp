@@ -113,6 +113,30 @@ TEST(TopView, ColumnsStandUnderTheirNames) {
   }
 }
 
+TEST(TopView, StreamsOfOneTopicAreToldApart) {
+  Table table;
+  for (const char* process : {"detect-hall-1", "detect-hall-2"}) {
+    StreamRow stream;
+    stream.id = table.streams.size() + 1;
+    stream.topic = "detect/hall/objects";
+    stream.process = process;
+    table.streams.push_back(stream);
+  }
+  StreamRow other;
+  other.topic = "recognize/people/identities";
+  other.process = "recognize-people";
+  table.streams.push_back(other);
+  ViewOptions options;
+  const auto narrow = table_lines(table, options);
+  EXPECT_EQ(narrow[0].text().substr(0, 22), "detect/hall/objects·1") << narrow[0].text();
+  EXPECT_NE(narrow[1].text().find("·2 "), std::string::npos) << narrow[1].text();
+  EXPECT_NE(narrow[2].text().find("/people/"), std::string::npos) << narrow[2].text();
+  EXPECT_EQ(narrow[2].text().find("·"), std::string::npos) << "there is one only";
+  options.columns = 120;
+  EXPECT_NE(table_lines(table, options)[1].text().find("detect/hall/objects · detect-hall-2 "),
+            std::string::npos);
+}
+
 TEST(TopView, AWiderScreenShowsMore) {
   ViewOptions narrow;
   ViewOptions wide;
