@@ -511,7 +511,8 @@ TEST_F(RunTest, TheSummaryAddsUp) {
     processor += process["processor_seconds"].get<double>();
     pss += process["memory_pss_mb"].get<double>();
   }
-  EXPECT_GT(processor, 0);
+  // It may be nothing: who is idle stays below a tick of the kernel's clock.
+  EXPECT_GE(processor, 0);
   EXPECT_NEAR(json["total"]["processor_seconds"].get<double>(), processor, 0.01);
   EXPECT_NEAR(json["total"]["memory_pss_mb"].get<double>(), pss, 0.01);
   EXPECT_NEAR(json["total"]["processor_percent"].get<double>(),
