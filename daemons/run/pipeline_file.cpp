@@ -612,9 +612,9 @@ class Reader : public daemon::TomlReader {
   // A camera plans for what all of its subscriptions may hold: where its default would not do, it
   // is told. Slots take memory only when they are used, so there is some to spare.
   void plan_holders() {
-    constexpr std::size_t kDefault = 64;
+    constexpr std::size_t kDefault = 256;  // sluice-capture's
     constexpr std::size_t kSpare = 16;
-    constexpr std::size_t kEach = 12;
+    constexpr std::size_t kEach = 15;  // what a detector or recognizer asks for (docs/vision.md)
     constexpr std::size_t kMost = 1'024;
     for (Placed& placed : placed_) {
       Process& process = placed.process;

@@ -156,8 +156,11 @@ TEST(PipelineFile, WorkersShareTheCameraOfTheirName) {
 
 TEST(PipelineFile, ACameraWithManyHoldersIsTold) {
   EXPECT_EQ(option(good(kCamera).processes[0], "--max-held"), "-");
-  const Pipeline many = good(std::string(kCamera) + "[detector.hall]\nworkers = 8\n");
-  EXPECT_EQ(option(many.processes[0], "--max-held"), "112");
+  const Pipeline some = good(std::string(kCamera) + "[detector.hall]\nworkers = 16\n");
+  EXPECT_EQ(option(some.processes[0], "--max-held"), "-")
+      << "16 x 15 and some are no more than the default";
+  const Pipeline many = good(std::string(kCamera) + "[detector.hall]\nworkers = 20\n");
+  EXPECT_EQ(option(many.processes[0], "--max-held"), "316");
   const Pipeline told =
       good(std::string(kCamera) + "max_held = 20\n[detector.hall]\nworkers = 8\n");
   EXPECT_EQ(option(told.processes[0], "--max-held"), "20");
