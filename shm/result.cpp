@@ -19,6 +19,9 @@ const char* to_string(Outcome outcome) noexcept {
     case Outcome::interrupted: return "interrupted";
     case Outcome::not_allowed: return "not_allowed";
     case Outcome::mismatch: return "mismatch";
+    case Outcome::no_subscriber: return "no_subscriber";
+    case Outcome::rate_limited: return "rate_limited";
+    case Outcome::rejected: return "rejected";
   }
   return "unknown";
 }

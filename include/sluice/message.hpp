@@ -1,10 +1,10 @@
 // What travels beside the payload.
 #pragma once
 
+#include "sluice/options.hpp"
+
 #include <array>
 #include <cstdint>
-
-#include "sluice/options.hpp"
 
 namespace sluice {
 
@@ -37,10 +37,13 @@ struct MessageInfo {
   Priority priority = Priority::critical;
   /// DeliveryMode::group: another member had it before, and perhaps worked on it.
   bool redelivered = false;
+  /// DeliveryMode::group: how often a member took it before, and did not acknowledge or rejected
+  /// it; 255: at least so often.
+  std::uint8_t deliveries_before = 0;
 };
 
-/// Names one published frame for as long as somebody holds it. Valid inside any payload: it contains
-/// no pointer, and resolving a stale one gives Outcome::expired, never another frame.
+/// Names one published frame for as long as somebody holds it. Valid inside any payload: it
+/// contains no pointer, and resolving a stale one gives Outcome::expired, never another frame.
 struct Reference {
   std::uint64_t stream_id = 0;
   std::uint64_t sequence = 0;

@@ -5,6 +5,7 @@
 #include "sluice/options.hpp"
 #include "sluice/result.hpp"
 #include "sluice/stats.hpp"
+#include "sluice/subscriber.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -16,6 +17,8 @@ namespace sluice {
 struct NodeInfo {
   std::uint64_t id = 0;
   std::string name;
+  std::string version;                    ///< Of its program.
+  std::vector<std::string> capabilities;  ///< As NodeOptions has them.
   std::uint32_t pid = 0;
   std::uint32_t uid = 0;
   bool stuck = false;  ///< Its process has not shown a sign of life for some seconds.
@@ -44,6 +47,9 @@ struct AttachmentInfo {
   SubscriptionStats stats;
   std::uint32_t max_held = 0;
   bool asleep = false;  ///< Waits for the next message.
+  /// DeliveryMode::group: what the member says of itself.
+  WorkerState worker = WorkerState::ready;
+  std::uint32_t worker_backlog = 0;
   std::uint64_t oldest_held_ns =
       0;  ///< Publish time of the oldest message held, CLOCK_MONOTONIC; 0: holds none.
   std::uint64_t last_take_ns = 0;  ///< CLOCK_MONOTONIC, about; 0: none.

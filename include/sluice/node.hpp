@@ -14,6 +14,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace sluice {
 
@@ -29,6 +30,12 @@ struct NodeOptions {
   /// How long create, advertise, subscribe and monitor wait for the broker; 0: fail at once when it
   /// is not there. A broker that goes away later is waited for in any case, without an end.
   std::chrono::milliseconds connect_timeout{10'000};
+  /// What it can do, for people and for `$sys/nodes`: short words; at most 32 of at most 63 bytes.
+  std::vector<std::string> capabilities{};
+  std::string version{};  ///< Of the program; at most 63 bytes.
+  /// What the broker says for this node when its process dies without good-bye; at most 1,024 bytes
+  /// of UTF-8.
+  std::string last_words{};
   /// What the node has to say, called in the thread that does its work; it must not block.
   std::function<void(LogLevel, std::string_view)> log{};
 };
@@ -56,6 +63,10 @@ class SLUICE_EXPORT Node {
   /// The same, as a member of `set`.
   Result<Subscriber> subscribe(std::string_view filter, const SubscriptionOptions& options,
                                WaitSet& set);
+  /// One subscription to what any of the filters matches: 1 to 64 of them. A stream that several
+  /// match is taken from once. Without a set it has one of its own.
+  Result<Subscriber> subscribe(const std::vector<std::string>& filters,
+                               const SubscriptionOptions& options, WaitSet* set = nullptr);
 
   /// A read-only view of nodes, streams and subscriptions, with their counters. Disturbs nobody.
   Result<Monitor> monitor(std::string_view filter = "#");

@@ -92,6 +92,12 @@ struct StreamOptions {
   std::uint32_t max_references = 0;  ///< Frames that one message can hold by `attach`, at most 16.
   OnFull on_full = OnFull::wait;
   std::uint64_t full_timeout_ns = 1'000'000'000;
+  /// How long the place of a durable group is kept while it has no member
+  /// (SubscriptionOptions::durable).
+  std::uint64_t durable_keep_ns = 60'000'000'000;
+  /// Payloads are overwritten with zeros as soon as nobody holds them, and no recorder ever gets
+  /// them. The broker's configuration can ask for it too.
+  bool sensitive = false;
   std::uint64_t type_hash = 0;  ///< Identity of the payload type; 0: untyped.
   bool commit_at_creation =
       false;                       ///< Commit all memory now instead of each slot at its first use.
@@ -143,6 +149,12 @@ struct SubscriptionOptions {
   bool pollable = false;
   GroupName group{};          ///< DeliveryMode::group: which one.
   std::uint32_t credits = 8;  ///< DeliveryMode::group: entries not acknowledged, 1 to kMaxCredits.
+  /// DeliveryMode::group: publishers keep the group's place while it has no member, for
+  /// StreamOptions::durable_keep_ns; who joins next goes on there. A group of one member is a
+  /// durable subscription.
+  bool durable = false;
+  /// Keeps what it takes. Never gets a stream that is sensitive.
+  bool recorder = false;
 };
 
 }  // namespace sluice

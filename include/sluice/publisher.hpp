@@ -15,6 +15,17 @@
 
 namespace sluice {
 
+/// How far a message has come. Counts reliable subscriptions, and groups as one each; those of
+/// other modes promise nothing and are left out.
+struct Reach {
+  std::uint32_t subscriptions = 0;  ///< That it is for.
+  std::uint32_t delivered = 0;      ///< Of these, who has taken it.
+  std::uint32_t handled = 0;        ///< Of these, who has acknowledged it.
+  /// Nobody has it any more, so that nothing else can be said: all have handled it, or gave it up.
+  bool retired = false;
+};
+enum class ReachLevel : std::uint8_t { delivered, handled };
+
 /// Owns one stream: the memory that its messages travel in. Made by Node::advertise, which makes it
 /// known to all subscribers of its topic, or by create, to be shared over a socket. Move-only; a
 /// moved-from publisher may only be destroyed or assigned to. Thread-compatible: one thread at a
@@ -57,6 +68,27 @@ class SLUICE_EXPORT Publisher {
   std::size_t reap() noexcept;
   /// Subscriptions that are attached now.
   [[nodiscard]] std::size_t subscriber_count() const noexcept;
+  /// Of these, reliable ones and members of groups.
+  [[nodiscard]] std::size_t acknowledging_count() const noexcept;
+  /// Subscriptions that match by the broker's word, attached or about to be; recorders included. Of
+  /// a publisher without a node: subscriber_count().
+  [[nodiscard]] std::size_t matching_count() const noexcept;
+  /// Entries of a lane that some reliable subscription or group has not acknowledged: the largest
+  /// such backlog, at most the lane's depth. Reads every reader's page.
+  [[nodiscard]] std::uint32_t backlog(Priority priority) noexcept;
+
+  /// How far a message of this stream has come. Reads every reader's page.
+  [[nodiscard]] Reach reached(const Reference& message) noexcept;
+  /// Whether the group of this name has acknowledged it; false where there is no such group.
+  [[nodiscard]] bool handled_by(const Reference& message, const GroupName& group) noexcept;
+  /// Waits until all of the message's subscriptions are at `level`: ok; timeout; evicted, when one
+  /// of them was or left without; no_subscriber, when it was for none.
+  Outcome wait_reached(const Reference& message, ReachLevel level,
+                       std::chrono::steady_clock::time_point deadline) noexcept;
+  /// Of a published message that somebody still may take: its payload, writable; null otherwise.
+  /// For words that are atomic by agreement with the readers, such as a flag that cancels; all
+  /// other bytes must stay as they are.
+  [[nodiscard]] std::byte* amend(const Reference& message) noexcept;
 
   /// Adds slots of another size while the stream runs; subscribers map them when they first meet
   /// one. Needs room in StreamOptions::max_slots; the error names what is in the way. Allocates.
@@ -71,6 +103,10 @@ class SLUICE_EXPORT Publisher {
   [[nodiscard]] std::uint64_t stream_id() const noexcept;
   /// Empty for a stream that no node advertises.
   [[nodiscard]] const std::string& topic() const noexcept;
+  /// By its options or the broker's configuration; see StreamOptions::sensitive.
+  [[nodiscard]] bool sensitive() const noexcept;
+  /// The broker's configuration has the topic recorded before it counts as published.
+  [[nodiscard]] bool durable() const noexcept;
   [[nodiscard]] StreamStats stats() const noexcept;
 
  private:

@@ -7,33 +7,36 @@
 // calling program is an assertion, neither of the two.
 #pragma once
 
+#include "sluice/export.hpp"
+
 #include <cassert>
 #include <cstdint>
 #include <string>
 #include <utility>
 #include <variant>
 
-#include "sluice/export.hpp"
-
 namespace sluice {
 
 /// What became of an operation on the frame path.
 enum class Outcome : std::uint8_t {
   ok,
-  empty,      ///< Nothing to take now.
-  timeout,    ///< The deadline passed first.
-  no_slot,    ///< Every slot that fits is loaned or held by readers.
-  no_loan,    ///< The publisher already has `max_loans` loans outstanding.
-  full,       ///< A reliable reader has not acknowledged and `on_full` is `fail` (or its wait ended).
-  quota,      ///< This subscription already holds `max_held` samples; release one first.
-  evicted,    ///< The publisher has evicted this subscription; attach again.
-  ended,      ///< The publisher has ended the stream (or died) and everything is drained.
-  expired,    ///< The reference is stale: the frame it names is gone.
-  too_large,  ///< No pool of the stream has slots of this size.
-  no_memory,  ///< The system could not commit the memory of a slot that was never used before.
-  interrupted,  ///< Another thread ended the wait.
-  not_allowed,  ///< The broker has taken the right away.
-  mismatch,   ///< The reference belongs to another stream, or the loan to another publisher.
+  empty,    ///< Nothing to take now.
+  timeout,  ///< The deadline passed first.
+  no_slot,  ///< Every slot that fits is loaned or held by readers.
+  no_loan,  ///< The publisher already has `max_loans` loans outstanding.
+  full,     ///< A reliable reader has not acknowledged and `on_full` is `fail` (or its wait ended).
+  quota,    ///< This subscription already holds `max_held` samples; release one first.
+  evicted,  ///< The publisher has evicted this subscription; attach again.
+  ended,    ///< The publisher has ended the stream (or died) and everything is drained.
+  expired,  ///< The reference is stale: the frame it names is gone.
+  too_large,      ///< No pool of the stream has slots of this size.
+  no_memory,      ///< The system could not commit the memory of a slot that was never used before.
+  interrupted,    ///< Another thread ended the wait.
+  not_allowed,    ///< The broker has taken the right away.
+  mismatch,       ///< The reference belongs to another stream, or the loan to another publisher.
+  no_subscriber,  ///< Nobody is there to take the message.
+  rate_limited,   ///< The publisher's own limit of messages per second is used up.
+  rejected,       ///< Refused before it was published, or by who should handle it.
 };
 
 /// A short lower-case name of the outcome, for logs; never null.

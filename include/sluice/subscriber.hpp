@@ -1,6 +1,12 @@
 // The reading end of a stream, and waiting for many of them.
 #pragma once
 
+#include "sluice/export.hpp"
+#include "sluice/options.hpp"
+#include "sluice/result.hpp"
+#include "sluice/sample.hpp"
+#include "sluice/stats.hpp"
+
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -8,17 +14,19 @@
 #include <string>
 #include <string_view>
 
-#include "sluice/export.hpp"
-#include "sluice/options.hpp"
-#include "sluice/result.hpp"
-#include "sluice/sample.hpp"
-#include "sluice/stats.hpp"
-
 namespace sluice {
 
 using Deadline = std::chrono::steady_clock::time_point;
 
 class WaitSet;
+
+/// What a member of a group says of itself.
+enum class WorkerState : std::uint8_t {
+  ready = 0,
+  busy = 1,      ///< Gets new messages only when nobody else can take them.
+  draining = 2,  ///< Gets none; finishes what it has.
+  gone = 3,
+};
 
 /// Acknowledges a message whose sample is given away before it is dealt with: attached to a result,
 /// say. Made by Subscriber::receipt; a plain value.
@@ -36,8 +44,8 @@ class SLUICE_EXPORT Receipt {
   std::uint8_t assignment_ = 0;
 };
 
-/// One subscription: to one stream (connect), or to all streams whose topics match a filter, as they come
-/// and go (Node::subscribe). Move-only; a moved-from subscriber may only be destroyed or
+/// One subscription: to one stream (connect), or to all streams whose topics match a filter, as
+/// they come and go (Node::subscribe). Move-only; a moved-from subscriber may only be destroyed or
 /// assigned to. Bound to one thread at a time; its samples may be released in any thread and may
 /// outlive it. `take` makes no system call, takes no lock and allocates nothing.
 class SLUICE_EXPORT Subscriber {
@@ -46,13 +54,13 @@ class SLUICE_EXPORT Subscriber {
   /// `socket`, a connected SOCK_SEQPACKET socket. The socket stays the caller's and is not needed
   /// afterwards. `refused`: the publisher's reason; `untrusted`: what it handed over is not a valid
   /// stream; `system`: the socket failed or the timeout passed.
-  static Result<Subscriber> connect(
-      int socket, const SubscriptionOptions& options,
-      std::chrono::milliseconds timeout = std::chrono::milliseconds{5000});
+  static Result<Subscriber> connect(int socket, const SubscriptionOptions& options,
+                                    std::chrono::milliseconds timeout = std::chrono::milliseconds{
+                                        5000});
   /// The same, as a member of `set`.
-  static Result<Subscriber> connect(
-      int socket, const SubscriptionOptions& options, WaitSet& set,
-      std::chrono::milliseconds timeout = std::chrono::milliseconds{5000});
+  static Result<Subscriber> connect(int socket, const SubscriptionOptions& options, WaitSet& set,
+                                    std::chrono::milliseconds timeout = std::chrono::milliseconds{
+                                        5000});
 
   Subscriber(Subscriber&&) noexcept;
   Subscriber& operator=(Subscriber&&) noexcept;
@@ -73,8 +81,8 @@ class SLUICE_EXPORT Subscriber {
   }
 
   /// DeliveryMode::reliable: the message is dealt with and need not be kept for this subscriber.
-  /// DeliveryMode::group: nobody else gets it, and the credit is free again as soon as all that this
-  /// member was given before is acknowledged too. In any order.
+  /// DeliveryMode::group: nobody else gets it, and the credit is free again as soon as all that
+  /// this member was given before is acknowledged too. In any order.
   void acknowledge(const Sample& sample) noexcept;
   /// The same, and releases the sample; cheaper for the publisher than one after the other.
   void acknowledge(Sample&& sample) noexcept;
@@ -82,6 +90,18 @@ class SLUICE_EXPORT Subscriber {
   /// others or that were resolved. Does nothing in modes without acknowledgement.
   [[nodiscard]] Receipt receipt(const Sample& sample) const noexcept;
   void acknowledge(const Receipt& receipt) noexcept;
+
+  /// DeliveryMode::group: this member will not deal with it; another one gets it, or the same again
+  /// if there is no other, with MessageInfo::deliveries_before one more. In other modes:
+  /// acknowledges.
+  void reject(Sample&& sample) noexcept;
+  void reject(const Receipt& receipt) noexcept;
+
+  /// Messages that wait for this subscription or are not acknowledged, in all streams.
+  [[nodiscard]] std::uint64_t backlog() const noexcept;
+  /// DeliveryMode::group: tells all publishers whether to give more, and how much waits here in
+  /// all; they prefer members with less. Cheap: a store for each stream.
+  void tell_load(WorkerState state, std::uint32_t backlog) noexcept;
 
   /// The message of this stream that a reference names, in place; see Sample::reference_at. An
   /// empty sample says why: expired, mismatch (of another stream), quota, evicted, timeout.
@@ -132,7 +152,8 @@ class SLUICE_EXPORT WaitSet {
   void interrupt() noexcept;
 
   /// For epoll, GLib, asyncio: fd() becomes readable when a subscriber may have something. Before
-  /// every poll call arm(), and skip the poll when it returns false; after every poll call disarm().
+  /// every poll call arm(), and skip the poll when it returns false; after every poll call
+  /// disarm().
   [[nodiscard]] int fd() const noexcept;
   bool arm() noexcept;
   void disarm() noexcept;

@@ -1,0 +1,145 @@
+// Publishing messages with an envelope.
+#pragma once
+
+#include "sluice/context.hpp"
+#include "sluice/envelope.hpp"
+#include "sluice/export.hpp"
+#include "sluice/interceptor.hpp"
+#include "sluice/node.hpp"
+#include "sluice/rate_limit.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace sluice {
+
+/// A stream for messages of up to `message_bytes`: four lanes, normal priority with room for
+/// `depth` messages, the others for a quarter of that, at least 8. Commits memory as it is used.
+SLUICE_EXPORT StreamOptions message_stream(std::uint64_t message_bytes = 1'024,
+                                           std::uint32_t depth = 128);
+
+/// Called in the publisher's or subscriber's thread, once when the backlog has risen to `high` of
+/// what there is room for, and once when it has fallen back to `low`.
+struct Watermarks {
+  double high = 0.8;
+  double low = 0.5;
+  std::function<void(bool above, std::uint64_t backlog)> changed{};
+};
+
+struct MessagePublisherOptions {
+  StreamOptions stream = message_stream();  ///< `pools` without the envelope, which is added.
+  Codec codec = Codec::bytes;
+  RateLimitOptions rate{};  ///< The broker's limit for this user holds as well.
+  Watermarks watermarks{};
+  Interceptors interceptors{};
+  /// Keep the last message for who subscribes later with `retained`; an empty one clears it.
+  bool retained = false;
+  /// publish() says no_subscriber, and publishes nothing, where nobody is there.
+  bool need_subscriber = false;
+  /// Where it goes instead then (implies need_subscriber); its own subscribers can be missing too.
+  std::string fallback_topic{};
+};
+
+/// What is said about one message; the rest comes from the thread's context.
+struct MessageOptions {
+  Priority priority = Priority::normal;
+  std::uint64_t ttl_ns = 0;       ///< 0: for ever.
+  std::uint64_t destination = 0;  ///< A node's id; 0: everybody.
+  std::uint64_t type_hash = 0;    ///< 0: the stream's.
+  std::uint64_t origin_ns = 0;    ///< 0: the context's.
+  MessageId id{};  ///< Zero: a new one. The same one again, when something is sent again.
+  CorrelationId correlation{};  ///< Zero: the context's, else the message's own id.
+};
+
+/// What publish() tells about a message: enough to ask later how far it has come.
+struct Published {
+  MessageId id;
+  Reference reference;
+  std::uint32_t queued = 0;    ///< Subscriptions attached when it was published.
+  std::uint32_t matching = 0;  ///< Subscriptions that there were by the broker's word.
+};
+
+/// A slot with an envelope in it: write the payload, then publish.
+class SLUICE_EXPORT MessageLoan {
+ public:
+  MessageLoan() = default;
+  explicit operator bool() const noexcept { return static_cast<bool>(loan_); }
+  [[nodiscard]] Outcome outcome() const noexcept { return loan_.outcome(); }
+  [[nodiscard]] std::span<std::byte> bytes() const noexcept {
+    return loan_.bytes().subspan(header_bytes_);
+  }
+  /// Changes how many bytes of payload are published; false (and no change) beyond what fits.
+  bool resize(std::uint64_t bytes) noexcept { return loan_.resize(header_bytes_ + bytes); }
+  Outcome attach(Sample&& sample) noexcept { return loan_.attach(std::move(sample)); }
+
+ private:
+  friend class MessagePublisher;
+  friend class Requester;
+  friend class Responder;
+  friend class Request;
+  Loan loan_;
+  std::size_t header_bytes_ = 0;
+  MessageOptions options_{};
+};
+
+/// Publishes to one topic. Move-only; one thread at a time. Correlation, trace, origin and deadline
+/// are those of the thread's context (context.hpp), with one hop more; a message that would make
+/// more than kMaxHops is rejected.
+class SLUICE_EXPORT MessagePublisher {
+ public:
+  static Result<MessagePublisher> create(Node& node, std::string_view topic,
+                                         MessagePublisherOptions options = {});
+  MessagePublisher(MessagePublisher&&) noexcept;
+  MessagePublisher& operator=(MessagePublisher&&) noexcept;
+  ~MessagePublisher();
+
+  /// As Publisher::loan; also not_allowed, rejected (too many hops).
+  MessageLoan loan(std::uint64_t payload_bytes, const MessageOptions& options = {}) noexcept;
+  /// ok; no_subscriber, rate_limited, expired (the context's deadline has passed), rejected or what
+  /// an interceptor says; what Publisher::publish says. The loan is empty afterwards in any case.
+  Outcome publish(MessageLoan&& loan) noexcept;
+  Outcome publish(MessageLoan&& loan, Published& published) noexcept;
+  /// Loan, copy, publish.
+  Outcome publish(std::span<const std::byte> payload, const MessageOptions& options = {}) noexcept;
+  Outcome publish(std::span<const std::byte> payload, const MessageOptions& options,
+                  Published& published) noexcept;
+  Outcome publish(std::string_view text, const MessageOptions& options = {}) noexcept;
+  /// All of them, in order; stops at the first that cannot be, returns its outcome, and leaves it
+  /// and the ones behind it.
+  Outcome publish(std::span<MessageLoan> loans) noexcept;
+  /// Publishes an empty message: nothing is retained any more.
+  Outcome clear() noexcept;
+
+  [[nodiscard]] Reach reached(const Published& message) noexcept;
+  /// As Publisher::wait_reached.
+  Outcome wait_reached(const Published& message, ReachLevel level, Deadline deadline) noexcept;
+  /// Waits until a recorder has it on disk: ok; timeout; no_subscriber: none is there.
+  Outcome wait_recorded(const Published& message, Deadline deadline) noexcept;
+
+  struct Counts {
+    std::uint64_t published = 0;
+    std::uint64_t no_subscriber = 0;
+    std::uint64_t rate_limited = 0;
+    std::uint64_t rejected = 0;
+    std::uint64_t expired = 0;
+    std::uint64_t failed = 0;  ///< Everything else: full, no slot…
+    std::uint64_t fell_back = 0;
+  };
+  [[nodiscard]] const Counts& counts() const noexcept;
+  [[nodiscard]] Publisher& stream() noexcept;
+  [[nodiscard]] const std::string& topic() const noexcept;
+
+ private:
+  friend class Requester;
+  friend class Request;
+  struct Impl;
+  explicit MessagePublisher(std::unique_ptr<Impl> impl) noexcept;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sluice
