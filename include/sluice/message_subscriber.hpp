@@ -157,6 +157,7 @@ class MessageSubscriber::Range {
     return Iterator{this};
   }
   static std::default_sentinel_t end() noexcept { return {}; }
+  [[nodiscard]] bool over() const noexcept { return !message_; }
   /// Why the loop has ended: timeout, evicted, not_allowed, interrupted.
   [[nodiscard]] Outcome outcome() const noexcept { return message_.outcome(); }
 
@@ -164,7 +165,6 @@ class MessageSubscriber::Range {
   friend class MessageSubscriber;
   Range(MessageSubscriber& subscriber, Deadline deadline) noexcept
       : subscriber_(&subscriber), deadline_(deadline) {}
-  [[nodiscard]] bool over() const noexcept { return !message_; }
   void next() noexcept {
     if (message_) subscriber_->acknowledge(std::move(message_));
     message_ = subscriber_->receive(deadline_);
