@@ -97,8 +97,9 @@ class SLUICE_EXPORT Dispatcher {
     std::uint64_t slow = 0;
     std::uint64_t passed_on = 0;
   };
-  /// Of one subscription; {} : of all.
-  [[nodiscard]] Counts counts(Id id = {}) const noexcept;
+  /// Of all subscriptions, and of one.
+  [[nodiscard]] Counts counts() const noexcept;
+  [[nodiscard]] Counts counts(Id id) const noexcept;
   [[nodiscard]] Agent* agent() noexcept;
 
  private:
