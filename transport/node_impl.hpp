@@ -62,6 +62,8 @@ class NodeImpl final : private transport::LinkOwner {
   void unwatch(std::uint64_t watch_id);
 
  private:
+  // What epoll reports of peers; what is below, node_impl.cpp says.
+  static constexpr std::uint64_t kFirstPeer = 16;
   // The answer to what was registered last; nothing while it is outstanding or the broker is away.
   using Registered = std::optional<Result<void>>;
   struct Published {
@@ -86,6 +88,7 @@ class NodeImpl final : private transport::LinkOwner {
   Result<void> set_up();
   Result<void> connect();
   void run();
+  void watch_fd(int fd, std::uint64_t key, std::uint32_t events, int operation);
   void arm_timer(std::uint64_t due_ns);
   void signal() noexcept;
   void log(LogLevel level, const std::string& sentence) const;

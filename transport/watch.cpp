@@ -116,8 +116,12 @@ void Watch::event(const protocol::EventT& event, std::vector<shm::UniqueFd> desc
       if (gone)
         nodes_.erase(event.node_id);
       else {
-        nodes_[event.node_id] = {event.node_id, event.node, event.pid, event.uid,
-                                 event.state == protocol::NodeState::stuck};
+        NodeInfo& node = nodes_[event.node_id];
+        node.id = event.node_id;
+        node.name = event.node;
+        node.pid = event.pid;
+        node.uid = event.uid;
+        node.stuck = event.state == protocol::NodeState::stuck;
       }
       break;
     case protocol::Kind::stream:

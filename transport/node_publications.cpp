@@ -1,0 +1,112 @@
+// NodeImpl: what it does for publishers.
+#include "shm/clock.hpp"
+#include "sluice/topic.hpp"
+#include "transport/node_impl.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace sluice {
+namespace {
+
+constexpr std::uint64_t kTendNs = 100'000'000;
+
+}  // namespace
+
+Result<std::shared_ptr<transport::Publication>> NodeImpl::advertise(std::string topic,
+                                                                    shm::Publisher& stream,
+                                                                    const StreamOptions& options) {
+  if (auto valid = check_topic(topic); !valid) return std::move(valid).error();
+  std::unique_lock lock{mutex_};
+  Published published;
+  published.publication =
+      std::make_shared<transport::Publication>(std::move(topic), stream, options);
+  const std::uint64_t id = published.publication->stream_id();
+  publications_[id] = published;
+  if (link_.state() == transport::Link::State::up) send(published);
+  auto registered = await_registered(lock, published.registered);
+  if (registered) return published.publication;
+  drop_publication(id);  // the broker may have taken it after all
+  return std::move(registered).error();
+}
+
+void NodeImpl::send(const Published& published) {
+  auto descriptors = published.publication->descriptors();
+  if (!descriptors) {
+    *published.registered = Result<void>{std::move(descriptors).error()};
+    return;
+  }
+  link_.request(published.publication->advertisement(), *descriptors,
+                noting(published.registered, [this, p = published.publication](const Error& why) {
+                  log(LogLevel::error, "topic '" + p->topic() + "': " + why.message);
+                  p->revoke();
+                }));
+}
+
+void NodeImpl::withdraw(std::uint64_t stream_id) {
+  const std::lock_guard lock{mutex_};
+  drop_publication(stream_id);
+}
+
+void NodeImpl::drop_publication(std::uint64_t stream_id) {
+  if (publications_.erase(stream_id) == 0) return;
+  protocol::WithdrawT message;
+  message.stream_id = stream_id;
+  link_.request(std::move(message), {}, [](const Result<transport::Received>&) {});
+}
+
+// While the broker is away there is nobody to tell: a new one is told all pools.
+Result<void> NodeImpl::announce_pool(std::uint64_t stream_id, std::uint32_t pool,
+                                     shm::UniqueFd fd) {
+  std::unique_lock lock{mutex_};
+  protocol::AddPoolT message;
+  message.stream_id = stream_id;
+  message.pool = pool;
+  const auto registered = std::make_shared<Registered>();
+  const auto away = [&] { return link_.state() != transport::Link::State::up; };
+  if (away()) return {};
+  link_.request(std::move(message), {transport::share(std::move(fd))},
+                noting(registered, [](const Error&) {}));
+  await(lock, deadline(), [&] { return registered->has_value() || away(); });
+  return registered->value_or(Result<void>{});
+}
+
+void NodeImpl::admit(const protocol::AdmitT& admit, std::uint32_t request,
+                     std::vector<shm::UniqueFd> descriptors) {
+  const auto at = publications_.find(admit.stream_id);
+  if (at == publications_.end()) {
+    return link_.reply(request, transport::to_failed({Errc::refused, 0, "the stream has ended"}));
+  }
+  if (admit.has_process && !descriptors.empty()) know_peer(admit.node_id, descriptors.back());
+  auto admission =
+      at->second.publication->admit(admit, std::move(descriptors), wakes_, foreign_, rooms_);
+  if (!admission) {
+    log(LogLevel::warning, "topic '" + at->second.publication->topic() + "': node '" + admit.node +
+                               "' is not admitted: " + admission.error().message);
+    forget_strangers();
+    return link_.reply(request, transport::to_failed(admission.error()));
+  }
+  link_.reply(request, std::move(admission->answer), admission->descriptors);
+}
+
+// Entries that wait for a group's credit, while the publishers' threads may do something else. Who
+// has a credit again says so by an event; while some wait we also look by ourselves, since others
+// of that user could have read the event. So we do while the broker is away, and nobody tells that
+// a member has left.
+std::uint64_t NodeImpl::tend(bool asked, std::uint64_t now_ns) {
+  bool look_again = link_.state() != transport::Link::State::up &&
+                    std::any_of(publications_.begin(), publications_.end(), [](const auto& entry) {
+                      return entry.second.publication->has_groups();
+                    });
+  if (asked || now_ns >= tend_due_ns_) {
+    rooms_.clear();  // before we look: what comes then is another event
+    for (const auto& [id, published] : publications_) {
+      if (published.publication->tend()) look_again = true;
+    }
+    tend_due_ns_ = shm::kNever;
+  }
+  if (look_again) tend_due_ns_ = std::min(tend_due_ns_, now_ns + kTendNs);
+  return tend_due_ns_;
+}
+
+}  // namespace sluice
