@@ -28,6 +28,8 @@ class SLUICE_EXPORT DuplicateWindow {
   [[nodiscard]] bool contains(const MessageId& id, std::uint64_t now_ns) const noexcept;
   /// Remembers it; whether it is new. The oldest makes room.
   bool insert(const MessageId& id, std::uint64_t now_ns) noexcept;
+  /// Forgets it, if it is there: it was not dealt with after all.
+  void erase(const MessageId& id) noexcept;
   [[nodiscard]] std::size_t size() const noexcept;
 
  private:
