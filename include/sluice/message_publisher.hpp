@@ -79,9 +79,6 @@ class SLUICE_EXPORT MessageLoan {
 
  private:
   friend class MessagePublisher;
-  friend class Requester;
-  friend class Responder;
-  friend class Request;
   Loan loan_;
   std::size_t header_bytes_ = 0;
   MessageOptions options_{};
@@ -100,8 +97,8 @@ class SLUICE_EXPORT MessagePublisher {
 
   /// As Publisher::loan; also not_allowed, rejected (too many hops).
   MessageLoan loan(std::uint64_t payload_bytes, const MessageOptions& options = {}) noexcept;
-  /// ok; no_subscriber, rate_limited, expired (the context's deadline has passed), rejected or what
-  /// an interceptor says; what Publisher::publish says. The loan is empty afterwards in any case.
+  /// ok; no_subscriber, rate_limited, what an interceptor says; what Publisher::publish says. The loan
+  /// is empty afterwards in any case.
   Outcome publish(MessageLoan&& loan) noexcept;
   Outcome publish(MessageLoan&& loan, Published& published) noexcept;
   /// Loan, copy, publish.
@@ -126,7 +123,6 @@ class SLUICE_EXPORT MessagePublisher {
     std::uint64_t no_subscriber = 0;
     std::uint64_t rate_limited = 0;
     std::uint64_t rejected = 0;
-    std::uint64_t expired = 0;
     std::uint64_t failed = 0;  ///< Everything else: full, no slot…
     std::uint64_t fell_back = 0;
   };
@@ -136,7 +132,8 @@ class SLUICE_EXPORT MessagePublisher {
 
  private:
   friend class Requester;
-  friend class Request;
+  friend class Responder;
+  friend class DeadLetters;
   struct Impl;
   explicit MessagePublisher(std::unique_ptr<Impl> impl) noexcept;
   std::unique_ptr<Impl> impl_;

@@ -111,7 +111,8 @@ class SLUICE_EXPORT Requester {
 
   /// Asks. The call is never empty; what could not be asked has its answer already.
   Call start(std::span<const std::byte> request, const CallOptions& options = {}) noexcept;
-  /// The same, without copying: write into loan().bytes() first. Not retried by the requester.
+  /// The same, without copying: write into loan().bytes() first. Not retried by the requester. Give
+  /// the same options to both.
   MessageLoan loan(std::uint64_t request_bytes, const CallOptions& options = {}) noexcept;
   Call start(MessageLoan&& loan, const CallOptions& options = {}) noexcept;
   /// `answered` is called in step(), wait() or any other waiting call of this requester; not in
@@ -122,7 +123,7 @@ class SLUICE_EXPORT Requester {
   /// Takes in what has arrived, calls back, waiting for the first until the deadline; how many
   /// calls were answered.
   std::size_t step(Deadline deadline);
-  /// Ends a wait that is under way. Any thread.
+  /// Ends a step() or Call::wait() that is under way, or the next one, within 10 ms. Any thread.
   void interrupt() noexcept;
   [[nodiscard]] std::size_t outstanding() const noexcept;
 

@@ -76,7 +76,8 @@ class SLUICE_EXPORT Request {
 /// throws answers StatusCode::internal with what the exception says.
 class SLUICE_EXPORT Responder {
  public:
-  using Handler = std::function<void(Request)>;
+  /// Answers, or moves the request elsewhere to answer it later.
+  using Handler = std::function<void(Request&)>;
   static Result<std::unique_ptr<Responder>> create(Node& node, std::string_view service,
                                                    Handler handler, ResponderOptions options = {},
                                                    WaitSet* set = nullptr);
