@@ -55,7 +55,7 @@ class SLUICE_EXPORT CircuitBreaker {
   /// The call says nothing about the other side: it was cancelled, or not made.
   void abandoned(Permit permit) noexcept;
 
-  /// forced_open, forced_closed; closed: back to the rules, with nothing counted.
+  /// forced_open, forced_closed; closed: back to the rules, with nothing counted. Others: nothing.
   void force(BreakerState state, std::uint64_t now_ns) noexcept;
 
   [[nodiscard]] BreakerState state(std::uint64_t now_ns) const noexcept;

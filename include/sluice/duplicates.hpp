@@ -26,7 +26,7 @@ class SLUICE_EXPORT DuplicateWindow {
 
   /// Whether the id is remembered.
   [[nodiscard]] bool contains(const MessageId& id, std::uint64_t now_ns) const noexcept;
-  /// Remembers it; whether it is new. The oldest makes room.
+  /// Remembers it; whether it is new. The oldest makes room. An id of zeros is none: always new.
   bool insert(const MessageId& id, std::uint64_t now_ns) noexcept;
   /// Forgets it, if it is there: it was not dealt with after all.
   void erase(const MessageId& id) noexcept;

@@ -1,0 +1,28 @@
+// The innermost ScopedContext of a thread; each remembers the one outside of it.
+#include "sluice/context.hpp"
+
+#include <cassert>
+
+namespace sluice {
+namespace {
+
+thread_local const Context* innermost = nullptr;
+
+}  // namespace
+
+const Context& current_context() noexcept {
+  static const Context none;
+  return innermost != nullptr ? *innermost : none;
+}
+
+ScopedContext::ScopedContext(Context context) noexcept
+    : context_(std::move(context)), outer_(innermost) {
+  innermost = &context_;
+}
+
+ScopedContext::~ScopedContext() {
+  assert(innermost == &context_);
+  innermost = outer_;
+}
+
+}  // namespace sluice
