@@ -124,7 +124,8 @@ void Link::ready() {
 void Link::dispatch(Received received) {
   const protocol::Body type = received.message.body.type;
   const bool is_answer = type == protocol::Body::Done || type == protocol::Body::Failed ||
-                         type == protocol::Body::Welcome || type == protocol::Body::Admitted;
+                         type == protocol::Body::Welcome || type == protocol::Body::Admitted ||
+                         type == protocol::Body::Advertised;
   if (!is_answer) return owner_.link_received(std::move(received));
   const auto at = answers_.find(received.message.request);
   if (at == answers_.end()) {

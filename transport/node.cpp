@@ -36,24 +36,32 @@ Result<Publisher> Node::advertise(std::string_view topic, const StreamOptions& o
 }
 
 Result<Subscriber> Node::subscribe(std::string_view filter, const SubscriptionOptions& options) {
-  auto set = WaitSet::create();
-  if (!set) return std::move(set).error();
-  set->impl_->own = true;
-  return subscribe(filter, options, *set);
+  return subscribe(std::vector<std::string>{std::string(filter)}, options);
 }
 
 Result<Subscriber> Node::subscribe(std::string_view filter, const SubscriptionOptions& options,
                                    WaitSet& set) {
+  return subscribe(std::vector<std::string>{std::string(filter)}, options, &set);
+}
+
+Result<Subscriber> Node::subscribe(const std::vector<std::string>& filters,
+                                   const SubscriptionOptions& options, WaitSet* set) {
+  if (set == nullptr) {
+    auto own = WaitSet::create();
+    if (!own) return std::move(own).error();
+    own->impl_->own = true;
+    return subscribe(filters, options, &*own);
+  }
   shm::UniqueFd event;
   if (options.pollable || !shm::has_futex_waitv()) {
-    auto copy = set.impl_->set.event();
+    auto copy = set->impl_->set.event();
     if (!copy) return std::move(copy).error();
     event = std::move(*copy);
   }
-  const auto interrupt = [waits = set.impl_] { waits->set.interrupt(); };
-  auto subscription = impl_->subscribe(std::string(filter), options, interrupt, std::move(event));
+  const auto interrupt = [waits = set->impl_] { waits->set.interrupt(); };
+  auto subscription = impl_->subscribe(filters, options, interrupt, std::move(event));
   if (!subscription) return std::move(subscription).error();
-  auto impl = std::make_unique<Subscriber::Impl>(set.impl_);
+  auto impl = std::make_unique<Subscriber::Impl>(set->impl_);
   impl->join(impl_, std::move(*subscription));
   return Subscriber{std::move(impl)};
 }

@@ -5,6 +5,7 @@
 #include "shm/clock.hpp"
 #include "shm/memory.hpp"
 #include "sluice/version.hpp"
+#include "transport/introduction.hpp"
 #include "transport/socket_path.hpp"
 
 #include <fcntl.h>
@@ -29,13 +30,16 @@ constexpr std::uint64_t kLink = 2;
 constexpr std::uint64_t kRoom = 3;
 constexpr std::uint64_t kAnswerNs = 2'000'000'000;  // for a broker that is there
 
-protocol::HelloT hello(const std::string& name, std::uint64_t id) {
+protocol::HelloT hello(const NodeOptions& options, std::uint64_t id) {
   protocol::HelloT hello;
   hello.protocol = transport::kProtocolVersion;
   hello.layout = shm::kLayoutVersion;
   hello.node_id = id;
-  hello.node = name;
+  hello.node = options.name;
   hello.library = SLUICE_VERSION_STRING;
+  hello.version = options.version;
+  hello.capabilities = options.capabilities;
+  hello.last_words = options.last_words;
   return hello;
 }
 
@@ -68,11 +72,14 @@ std::uint64_t random_id() {
 NodeImpl::NodeImpl(NodeOptions options, std::string path)
     : options_(with_name(std::move(options))),
       id_(random_id()),
-      link_(*this, std::move(path), hello(options_.name, id_)) {}
+      link_(*this, std::move(path), hello(options_, id_)) {}
 
 Result<std::shared_ptr<NodeImpl>> NodeImpl::create(NodeOptions options) {
   auto path = transport::client_socket_path(options.socket);
   if (!path) return std::move(path).error();
+  if (auto valid = transport::check_introduction(hello(options, 0)); !valid) {
+    return std::move(valid).error();
+  }
   std::shared_ptr<NodeImpl> node{new NodeImpl(std::move(options), std::move(*path))};
   if (auto done = node->set_up(); !done) return std::move(done).error();
   if (auto done = node->connect(); !done) return std::move(done).error();
@@ -115,6 +122,7 @@ NodeImpl::~NodeImpl() {
   }
   signal();
   if (thread_.joinable()) thread_.join();
+  link_.tell(protocol::GoodbyeT{});  // where it does not arrive the broker takes us for dead
 }
 
 void NodeImpl::run() {
@@ -215,11 +223,13 @@ Result<void> NodeImpl::await_registered(std::unique_lock<std::mutex>& lock,
 // Notes what the broker says to a registration. A connection that is lost first says nothing:
 // link_up() registers again.
 transport::Link::Answer NodeImpl::noting(const std::shared_ptr<Registered>& registered,
-                                         std::function<void(const Error&)> refused_later) {
-  return [this, registered, refused_later](Result<transport::Received> answer) {
+                                         std::function<void(const Error&)> refused_later,
+                                         std::function<void(const transport::Message&)> accepted) {
+  return [this, registered, refused_later, accepted](Result<transport::Received> answer) {
     if (link_.state() != transport::Link::State::up) return;
     const bool again = registered->has_value();
     if (answer) {
+      if (accepted) accepted(answer->message);
       *registered = Result<void>{};
     } else {
       *registered = Result<void>{std::move(answer).error()};
@@ -283,6 +293,9 @@ void NodeImpl::link_received(transport::Received received) {
   } else if (const auto* event = body.AsEvent()) {
     const auto at = watches_.find(event->watch_id);
     if (at != watches_.end()) at->second.watch->event(*event, std::move(descriptors), foreign_);
+  } else if (const auto* matching = body.AsMatching()) {
+    const auto at = publications_.find(matching->stream_id);
+    if (at != publications_.end()) at->second.publication->set_matching(matching->count);
   } else if (const auto* revoke = body.AsRevoked()) {
     revoked(*revoke);
   }
@@ -294,7 +307,7 @@ void NodeImpl::revoked(const protocol::RevokedT& revoked) {
     at->second.publication->revoke();
   }
   if (const auto at = subscriptions_.find(revoked.subscription_id); at != subscriptions_.end()) {
-    log(LogLevel::error, "filter '" + at->second.subscription->filter() + "': " + revoked.sentence);
+    log(LogLevel::error, at->second.subscription->name() + ": " + revoked.sentence);
     at->second.subscription->revoke();
   }
 }

@@ -48,7 +48,7 @@ class NodeImpl final : private transport::LinkOwner {
   /// Hands a pool that was added to the stream to all its readers.
   Result<void> announce_pool(std::uint64_t stream_id, std::uint32_t pool, shm::UniqueFd fd);
 
-  Result<std::shared_ptr<transport::Subscription>> subscribe(std::string filter,
+  Result<std::shared_ptr<transport::Subscription>> subscribe(std::vector<std::string> filters,
                                                              const SubscriptionOptions& options,
                                                              std::function<void()> interrupt,
                                                              shm::UniqueFd event);
@@ -99,7 +99,8 @@ class NodeImpl final : private transport::LinkOwner {
   Result<void> await_registered(std::unique_lock<std::mutex>& lock,
                                 const std::shared_ptr<Registered>& registered);
   transport::Link::Answer noting(const std::shared_ptr<Registered>& registered,
-                                 std::function<void(const Error&)> refused_later);
+                                 std::function<void(const Error&)> refused_later,
+                                 std::function<void(const transport::Message&)> accepted = {});
 
   void link_up(bool again) override;
   void link_down(const Error& why) override;

@@ -37,10 +37,15 @@ void NodeImpl::send(const Published& published) {
     return;
   }
   link_.request(published.publication->advertisement(), *descriptors,
-                noting(published.registered, [this, p = published.publication](const Error& why) {
-                  log(LogLevel::error, "topic '" + p->topic() + "': " + why.message);
-                  p->revoke();
-                }));
+                noting(
+                    published.registered,
+                    [this, p = published.publication](const Error& why) {
+                      log(LogLevel::error, "topic '" + p->topic() + "': " + why.message);
+                      p->revoke();
+                    },
+                    [p = published.publication](const transport::Message& answer) {
+                      if (const auto* told = answer.body.AsAdvertised()) p->accepted(*told);
+                    }));
 }
 
 void NodeImpl::withdraw(std::uint64_t stream_id) {

@@ -14,6 +14,23 @@ using transport::SharedFd;
 
 constexpr std::uint64_t kNudgeNs = 10'000'000;
 
+Result<void> check_filters(const std::vector<std::string>& filters) {
+  if (filters.empty() || filters.size() > transport::kMaxFilters) {
+    return Error{Errc::invalid_argument, 0,
+                 "a subscription has 1 to " + std::to_string(transport::kMaxFilters) + " filters"};
+  }
+  std::size_t bytes = 0;
+  for (const std::string& filter : filters) {
+    if (auto valid = check_filter(filter); !valid) return valid;
+    bytes += filter.size();
+  }
+  if (bytes <= transport::kMaxFilterBytes) return {};
+  return Error{Errc::invalid_argument, 0,
+               "the filters of a subscription have " + std::to_string(bytes) +
+                   " bytes together; at most " + std::to_string(transport::kMaxFilterBytes) +
+                   " are possible, make two subscriptions"};
+}
+
 Result<void> check_group(const SubscriptionOptions& options) {
   if (!options.group.valid()) {
     return Error{Errc::invalid_argument, 0, "the name of a group has 1 to 31 bytes"};
@@ -28,16 +45,16 @@ Result<void> check_group(const SubscriptionOptions& options) {
 }  // namespace
 
 Result<std::shared_ptr<transport::Subscription>> NodeImpl::subscribe(
-    std::string filter, const SubscriptionOptions& options, std::function<void()> interrupt,
-    shm::UniqueFd event) {
-  if (auto valid = check_filter(filter); !valid) return std::move(valid).error();
+    std::vector<std::string> filters, const SubscriptionOptions& options,
+    std::function<void()> interrupt, shm::UniqueFd event) {
+  if (auto valid = check_filters(filters); !valid) return std::move(valid).error();
   if (options.mode == DeliveryMode::group) {
     if (auto valid = check_group(options); !valid) return std::move(valid).error();
   }
   std::unique_lock lock{mutex_};
   Subscribed subscribed;
   subscribed.subscription = std::make_shared<transport::Subscription>(
-      random_id(), std::move(filter), options, std::move(interrupt));
+      random_id(), std::move(filters), options, std::move(interrupt));
   if (event.valid()) subscribed.event = transport::share(std::move(event));
   const std::uint64_t id = subscribed.subscription->id();
   subscriptions_[id] = subscribed;
@@ -52,7 +69,7 @@ void NodeImpl::send(const Subscribed& subscribed) {
   link_.request(
       subscribed.subscription->message(), {},
       noting(subscribed.registered, [this, s = subscribed.subscription](const Error& why) {
-        log(LogLevel::error, "filter '" + s->filter() + "': " + why.message);
+        log(LogLevel::error, s->name() + ": " + why.message);
         s->revoke();
       }));
   for (auto& [message, arena] : subscribed.subscription->held_arenas()) {
@@ -81,7 +98,10 @@ void NodeImpl::found(const protocol::FoundT& found, std::vector<shm::UniqueFd> d
   if (!request) {
     log(LogLevel::warning, "topic '" + found.topic + "' of node '" + found.node +
                                "' cannot be attached: " + request.error().message);
-    return;
+    protocol::DetachT message;  // so that it is not counted any more
+    message.subscription_id = found.subscription_id;
+    message.stream_id = found.stream_id;
+    return link_.tell(message);
   }
   link_.request(std::move(request->attach), request->descriptors,
                 [this, subscription = found.subscription_id, stream = found.stream_id,
@@ -116,8 +136,7 @@ void NodeImpl::admitted(std::uint64_t subscription_id, std::uint64_t stream_id,
                               std::move(room));
   };
   if (auto started = start(); !started) {
-    log(LogLevel::warning,
-        "filter '" + subscription.filter() + "': not attached: " + started.error().message);
+    log(LogLevel::warning, subscription.name() + ": not attached: " + started.error().message);
     subscription.give_up(stream_id);
   }
 }

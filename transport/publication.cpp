@@ -20,6 +20,7 @@ protocol::OfferT offer_of(const shm::Geometry& geometry, const StreamOptions& op
   offer.depth = geometry.lanes[0].depth;
   offer.type_hash = geometry.type_hash;
   offer.type_name = options.type_name;
+  offer.sensitive = options.sensitive;
   offer.planned_bytes = geometry.control_bytes;
   for (std::uint32_t i = 0; i < geometry.pool_count; ++i) {
     offer.slot_bytes = std::max(offer.slot_bytes, geometry.capacity(i));
@@ -31,7 +32,10 @@ protocol::OfferT offer_of(const shm::Geometry& geometry, const StreamOptions& op
 }  // namespace
 
 Publication::Publication(std::string topic, shm::Publisher& stream, const StreamOptions& options)
-    : topic_(std::move(topic)), stream_(stream), offer_(offer_of(stream.geometry(), options)) {}
+    : topic_(std::move(topic)),
+      stream_(stream),
+      offer_(offer_of(stream.geometry(), options)),
+      sensitive_(options.sensitive) {}
 
 protocol::AdvertiseT Publication::advertisement() const {
   protocol::AdvertiseT message;
@@ -111,6 +115,23 @@ void Publication::leave_node(std::uint64_t node_id) {
 bool Publication::has_reader_of(std::uint64_t node_id) const {
   return std::any_of(attached_.begin(), attached_.end(),
                      [&](const auto& entry) { return entry.second.node_id == node_id; });
+}
+
+void Publication::accepted(const protocol::AdvertisedT& answer) {
+  set_matching(answer.matching);
+  offer_.sensitive = offer_.sensitive || answer.sensitive;
+  // relaxed: figures that stand alone; the node's lock is between this and who made the publisher
+  sensitive_.store(offer_.sensitive, std::memory_order_relaxed);
+  // relaxed: as above
+  const bool durable = durable_.load(std::memory_order_relaxed) || answer.durable;
+  durable_.store(durable && !offer_.sensitive, std::memory_order_relaxed);  // relaxed: as above
+  // relaxed: as above
+  messages_per_second_.store(answer.messages_per_second, std::memory_order_relaxed);
+}
+
+void Publication::set_matching(std::uint32_t count) {
+  // relaxed: a figure that stands alone
+  matching_.store(count, std::memory_order_relaxed);
 }
 
 void Publication::revoke() {

@@ -40,9 +40,30 @@ class Publication {
   /// All subscriptions of a process are over.
   void leave_node(std::uint64_t node_id);
   [[nodiscard]] bool has_reader_of(std::uint64_t node_id) const;
-  /// Gives entries that wait to members of groups that have a credit again; whether some still wait.
+  /// Gives entries that wait to members of groups that have a credit again; whether some still
+  /// wait.
   [[nodiscard]] bool has_groups() const noexcept { return has_groups_; }
   bool tend() { return has_groups_ && stream_.tend(); }
+
+  /// What the broker said to the advertisement. Said again after a restart, the stricter holds.
+  void accepted(const protocol::AdvertisedT& answer);
+  void set_matching(std::uint32_t count);
+
+  // Of any thread.
+  [[nodiscard]] std::uint32_t matching() const noexcept {
+    // relaxed, as the others here: figures that stand alone
+    return matching_.load(std::memory_order_relaxed);
+  }
+  [[nodiscard]] bool sensitive() const noexcept {
+    return sensitive_.load(std::memory_order_relaxed);  // relaxed: as above
+  }
+  [[nodiscard]] bool durable() const noexcept {
+    return durable_.load(std::memory_order_relaxed);  // relaxed: as above
+  }
+  /// 0: no limit.
+  [[nodiscard]] std::uint64_t messages_per_second() const noexcept {
+    return messages_per_second_.load(std::memory_order_relaxed);  // relaxed: as above
+  }
 
   /// The broker has taken the right away; seen by the publisher at its next loan.
   void revoke();
@@ -59,6 +80,10 @@ class Publication {
   std::map<std::uint64_t, Attached> attached_;  // by subscription
   bool has_groups_ = false;                     // there was a member of one
   std::atomic<bool> revoked_{false};
+  std::atomic<std::uint32_t> matching_{0};
+  std::atomic<bool> sensitive_;
+  std::atomic<bool> durable_{false};
+  std::atomic<std::uint64_t> messages_per_second_{0};
 };
 
 }  // namespace sluice::transport

@@ -7,6 +7,8 @@
 #include "transport/publisher_impl.hpp"
 #include "transport/stats.hpp"
 
+#include <algorithm>
+
 namespace sluice {
 
 Publisher::Impl::~Impl() {
@@ -24,6 +26,7 @@ Result<Publisher> Publisher::create(const StreamOptions& options) {
   if (!stream) return std::move(stream).error();
   auto impl = std::make_unique<Impl>();
   impl->stream = std::move(*stream);
+  impl->sensitive = options.sensitive;
   return Publisher{std::move(impl)};
 }
 
@@ -50,6 +53,22 @@ std::uint64_t Publisher::stream_id() const noexcept { return impl_->stream->geom
 const std::string& Publisher::topic() const noexcept {
   static const std::string none;
   return impl_->publication ? impl_->publication->topic() : none;
+}
+
+// Who is attached counts in any case: a broker that was just started again learns of it by and by.
+std::size_t Publisher::matching_count() const noexcept {
+  const std::size_t attached = subscriber_count();
+  if (!impl_->publication) return attached;
+  return std::max<std::size_t>(attached, impl_->publication->matching());
+}
+bool Publisher::sensitive() const noexcept {
+  return impl_->publication ? impl_->publication->sensitive() : impl_->sensitive;
+}
+bool Publisher::durable() const noexcept {
+  return impl_->publication && impl_->publication->durable();
+}
+std::uint64_t Publisher::messages_per_second() const noexcept {
+  return impl_->publication ? impl_->publication->messages_per_second() : 0;
 }
 
 Result<void> Publisher::add_pool(const PoolOptions& pool) {

@@ -26,6 +26,7 @@ struct Publisher::Impl {
   transport::OwnArenas wakes{"sluice-wakes"};           // for accept()
   std::shared_ptr<transport::Publication> publication;  // with a node
   std::shared_ptr<NodeImpl> node;
+  bool sensitive = false;  // without a node
 };
 
 }  // namespace sluice

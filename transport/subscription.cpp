@@ -1,5 +1,7 @@
 #include "transport/subscription.hpp"
 
+#include "transport/quote.hpp"
+
 #include <algorithm>
 #include <utility>
 
@@ -20,17 +22,28 @@ std::unique_ptr<protocol::WantT> want_of(const SubscriptionOptions& options) {
     want->group = options.group.view();
     want->credits = options.credits;
   }
+  want->durable = options.durable;
+  want->recorder = options.recorder;
   return want;
 }
 
 }  // namespace
 
-Subscription::Subscription(std::uint64_t id, std::string filter, SubscriptionOptions options,
-                           std::function<void()> interrupt)
+Subscription::Subscription(std::uint64_t id, std::vector<std::string> filters,
+                           SubscriptionOptions options, std::function<void()> interrupt)
     : id_(id),
-      filter_(std::move(filter)),
+      filters_(std::move(filters)),
       options_(std::move(options)),
       interrupt_(std::move(interrupt)) {}
+
+std::string Subscription::name() const {
+  std::string all = filters_.size() == 1 ? "filter " : "filters ";
+  for (const std::string& filter : filters_) {
+    if (&filter != &filters_.front()) all += ", ";
+    all += quoted(filter);
+  }
+  return all;
+}
 
 Subscription::News Subscription::collect() {
   const std::lock_guard lock{mutex_};
@@ -185,7 +198,7 @@ std::vector<std::uint64_t> Subscription::bury() {
 protocol::SubscribeT Subscription::message() const {
   protocol::SubscribeT message;
   message.subscription_id = id_;
-  message.filter = filter_;
+  message.filters = filters_;
   message.want = want_of(options_);
   for (const auto& [stream_id, held] : held_) message.attached.push_back(held.held);
   return message;

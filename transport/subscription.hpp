@@ -45,11 +45,12 @@ struct GrownPool {
 
 class Subscription {
  public:
-  Subscription(std::uint64_t id, std::string filter, SubscriptionOptions options,
+  Subscription(std::uint64_t id, std::vector<std::string> filters, SubscriptionOptions options,
                std::function<void()> interrupt);
 
   [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
-  [[nodiscard]] const std::string& filter() const noexcept { return filter_; }
+  /// For messages: its filters.
+  [[nodiscard]] std::string name() const;
   [[nodiscard]] const SubscriptionOptions& options() const noexcept { return options_; }
 
   // --- the subscriber's thread ---
@@ -122,7 +123,7 @@ class Subscription {
   void lose(std::uint64_t stream_id, const Held& held);
 
   std::uint64_t id_;
-  std::string filter_;
+  std::vector<std::string> filters_;
   SubscriptionOptions options_;
   std::function<void()> interrupt_;
 

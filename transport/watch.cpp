@@ -89,6 +89,12 @@ void fill(StreamInfo& info, const std::byte* control, shm::Geometry& geometry) {
                static_cast<std::uint32_t>(shm::StreamState::ended);
 }
 
+std::string joined(const std::vector<std::string>& filters) {
+  std::string all;
+  for (const std::string& filter : filters) all += (all.empty() ? "" : ", ") + filter;
+  return all;
+}
+
 }  // namespace
 
 protocol::WatchT Watch::message() const {
@@ -121,6 +127,8 @@ void Watch::event(const protocol::EventT& event, std::vector<shm::UniqueFd> desc
         node.name = event.node;
         node.pid = event.pid;
         node.uid = event.uid;
+        node.version = event.version;
+        node.capabilities = event.capabilities;
         node.stuck = event.state == protocol::NodeState::stuck;
       }
       break;
@@ -131,12 +139,13 @@ void Watch::event(const protocol::EventT& event, std::vector<shm::UniqueFd> desc
       if (gone)
         subscriptions_.erase(event.subscription_id);
       else {
+        SubscriptionInfo& info = subscriptions_[event.subscription_id];
+        info.id = event.subscription_id;
+        info.node_id = event.node_id;
+        info.filter = joined(event.filters);
+        info.filters = event.filters;
         const auto mode = event.want ? event.want->mode : protocol::Mode::none;
-        subscriptions_[event.subscription_id] = {event.subscription_id,
-                                                 event.node_id,
-                                                 event.filter,
-                                                 static_cast<DeliveryMode>(mode),
-                                                 {}};
+        info.mode = static_cast<DeliveryMode>(mode);
       }
       break;
     case protocol::Kind::attachment:
@@ -167,6 +176,8 @@ void Watch::stream_event(const protocol::EventT& event, std::vector<shm::UniqueF
     stream.info.type_name = event.offer->type_name;
     stream.info.slot_bytes = event.offer->slot_bytes;
     stream.info.planned_bytes = event.offer->planned_bytes;
+    stream.info.sensitive = event.offer->sensitive;
+    stream.info.durable = event.offer->durable;
   }
   if (descriptors.empty()) return;
   auto control = shm::View::open(descriptors[0].get(), "the control segment of a stream");

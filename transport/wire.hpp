@@ -1,8 +1,11 @@
 // Messages of the broker protocol (protocol.fbs) as bytes, and back.
 //
-// What arrives is verified before anything in it is read, and copied out into plain structures; enums
-// and ids in those are still only numbers that somebody sent.
+// What arrives is verified before anything in it is read, and copied out into plain structures;
+// enums and ids in those are still only numbers that somebody sent.
 #pragma once
+
+#include "sluice/result.hpp"
+#include "transport/protocol_generated.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -10,15 +13,20 @@
 #include <utility>
 #include <vector>
 
-#include "sluice/result.hpp"
-#include "transport/protocol_generated.h"
-
 namespace sluice::transport {
 
 /// Changes when one side could no longer understand the other.
-inline constexpr std::uint32_t kProtocolVersion = 1;
+inline constexpr std::uint32_t kProtocolVersion = 2;
 /// The longest message: a topic of 65,535 bytes and what goes with it.
 inline constexpr std::size_t kMaxMessageBytes = std::size_t{80} * 1024;
+
+// What a subscription and a node may say of themselves.
+inline constexpr std::size_t kMaxFilters = 64;
+inline constexpr std::size_t kMaxFilterBytes = 65'535;  // of all filters together
+inline constexpr std::size_t kMaxCapabilities = 32;
+inline constexpr std::size_t kMaxCapabilityBytes = 63;
+inline constexpr std::size_t kMaxVersionBytes = 63;
+inline constexpr std::size_t kMaxLastWordsBytes = 1'024;
 
 using Message = protocol::MessageT;
 

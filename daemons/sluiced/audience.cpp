@@ -60,6 +60,27 @@ void Broker::gone(Id node, Id stream, protocol::Cause cause) {
   }
 }
 
+// Many subscriptions may come and go in one turn of the loop: the publisher is told what came of
+// it.
+void Broker::matching(const Stream& stream) {
+  if (recounted_.empty()) loop_.post([this] { tell_matching(); });
+  recounted_.insert(stream.id);
+}
+
+void Broker::tell_matching() {
+  for (const Id id : std::exchange(recounted_, {})) {
+    const Stream* stream = registry_.stream(id);
+    Session* session = stream == nullptr ? nullptr : session_of(stream->node);
+    if (session == nullptr) continue;
+    Share& share = shares_[id];
+    if (std::exchange(share.told_matching, stream->matching) == stream->matching) continue;
+    protocol::MatchingT matching;
+    matching.stream_id = id;
+    matching.count = stream->matching;
+    session->tell(matching);
+  }
+}
+
 void Broker::pool_added(Id node, const Stream& stream, std::uint32_t pool) {
   if (Session* session = session_of(node)) {
     protocol::PoolAddedT added;

@@ -95,6 +95,8 @@ Result<protocol::WelcomeT> Broker::welcome(Session& session, const protocol::Hel
   node.name = hello.node;
   node.pid = session.who().pid;
   node.uid = session.who().uid;
+  node.version = hello.version;
+  node.capabilities = hello.capabilities;
   if (auto added = registry_.add_node(std::move(node)); !added) return std::move(added).error();
   by_node_[hello.node_id] = &session;
   audit("connected", describe(session));
@@ -167,6 +169,9 @@ Result<void> Broker::dispatch(Session& session, transport::Received& received) {
   const std::uint32_t request = received.message.request;
   switch (body.type) {
     case Body::Ping:
+      return {};
+    case Body::Goodbye:
+      session.leave();
       return {};
     case Body::Advertise:
       return advertise(session, *body.AsAdvertise(), request, fds);

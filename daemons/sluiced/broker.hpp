@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 
@@ -36,9 +37,10 @@ class Broker final : private Service, private Audience {
 
  private:
   using Fds = std::vector<shm::UniqueFd>;
-  struct Share {  // of what a stream costs its user
+  struct Share {  // of what a stream costs its user, and what its publisher was told
     std::uint64_t charged = 0;
     std::uint64_t handed_over = 0;
+    std::uint32_t told_matching = 0;
   };
 
   // Service
@@ -79,6 +81,7 @@ class Broker final : private Service, private Audience {
              const std::string& sentence) override;
   void leave(const Stream& stream, Id subscription) override;
   void gone(Id node, Id stream, protocol::Cause cause) override;
+  void matching(const Stream& stream) override;
   void pool_added(Id node, const Stream& stream, std::uint32_t pool) override;
   void event(const Watch& watch, protocol::EventT event, const SharedFd& descriptor) override;
   void ended(const Stream& stream) override;
@@ -94,6 +97,7 @@ class Broker final : private Service, private Audience {
   Result<void> displace(const Session& newcomer, Id node);
   void finish(Session& session);
   void look_around();
+  void tell_matching();
   [[nodiscard]] Session* session_of(Id node);
 
   EventLoop& loop_;
@@ -106,6 +110,7 @@ class Broker final : private Service, private Audience {
   std::map<std::uint64_t, std::unique_ptr<Session>> sessions_;
   std::unordered_map<Id, Session*> by_node_;
   std::unordered_map<Id, Share> shares_;  // by stream
+  std::set<Id> recounted_;                // streams whose publishers are to be told
   EventLoop::Token look_timer_ = 0;
 };
 

@@ -1,5 +1,8 @@
 #include "daemons/sluiced/fit.hpp"
 
+#include "sluice/topic.hpp"
+
+#include <algorithm>
 #include <array>
 
 namespace sluice::broker {
@@ -58,6 +61,39 @@ std::optional<std::string> misfit(const protocol::OfferT& offer, const protocol:
   return std::nullopt;
 }
 
+bool any_matches(const std::vector<std::string>& filters, std::string_view topic) noexcept {
+  return std::any_of(filters.begin(), filters.end(),
+                     [&](const std::string& filter) { return filter_matches(filter, topic); });
+}
+
+bool any_overlaps(const std::vector<std::string>& filters, std::string_view filter) noexcept {
+  return std::any_of(filters.begin(), filters.end(),
+                     [&](const std::string& other) { return filters_overlap(other, filter); });
+}
+
+bool is_withheld(const protocol::OfferT& offer, const protocol::WantT& want) noexcept {
+  return offer.sensitive && want.recorder;
+}
+
+bool may_meet(std::string_view topic, std::string_view subscriber) noexcept {
+  constexpr std::string_view kInbox = "inbox/";
+  return topic.substr(0, kInbox.size()) != kInbox || topic.substr(kInbox.size()) == subscriber;
+}
+
+Result<void> check_filters(const std::vector<std::string>& filters) {
+  if (filters.empty() || filters.size() > transport::kMaxFilters) {
+    return Error{Errc::invalid_argument, 0, "a subscription has 1 to 64 filters"};
+  }
+  std::size_t bytes = 0;
+  for (const std::string& filter : filters) {
+    if (auto valid = check_filter(filter); !valid) return valid;
+    bytes += filter.size();
+  }
+  if (bytes <= transport::kMaxFilterBytes) return {};
+  return Error{Errc::invalid_argument, 0,
+               "the filters of a subscription have at most 65535 bytes together"};
+}
+
 Result<void> check_want(const protocol::WantT& want) {
   const auto invalid = [](std::string sentence) {
     return Error{Errc::invalid_argument, 0, std::move(sentence)};
@@ -67,6 +103,9 @@ Result<void> check_want(const protocol::WantT& want) {
   }
   if (want.mode == Mode::group && want.group.empty()) {
     return invalid("a subscription of mode group needs the group's name");
+  }
+  if (want.durable && want.mode != Mode::group) {
+    return invalid("only a subscription of mode group can be durable");
   }
   constexpr std::size_t kMaxNameBytes = 255;
   if (want.group.size() > kMaxNameBytes || want.type_name.size() > kMaxNameBytes) {

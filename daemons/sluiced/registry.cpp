@@ -6,6 +6,7 @@
 #include "daemons/sluiced/fit.hpp"
 #include "sluice/topic.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace sluice::broker {
@@ -30,12 +31,30 @@ Result<void> insert(std::map<Id, Thing>& map, Thing thing, const char* what) {
   return {};
 }
 
-bool fits(const Subscription& subscription, const Stream& stream) {
-  return filter_matches(subscription.filter, stream.topic) &&
-         !misfit(stream.offer, subscription.want);
+}  // namespace
+
+bool Registry::is_for(const Subscription& subscription, const Stream& stream) const {
+  return any_matches(subscription.filters, stream.topic) &&
+         may_meet(stream.topic, nodes_.at(subscription.node).name) &&
+         !is_withheld(stream.offer, subscription.want);
 }
 
-}  // namespace
+bool Registry::fits(const Subscription& subscription, const Stream& stream) const {
+  return is_for(subscription, stream) && !misfit(stream.offer, subscription.want);
+}
+
+std::uint32_t Registry::count_fitting(const Stream& stream) const {
+  return static_cast<std::uint32_t>(
+      std::count_if(subscriptions_.begin(), subscriptions_.end(),
+                    [&](const auto& entry) { return fits(entry.second, stream); }));
+}
+
+void Registry::count(Id id, bool more) {
+  Stream* stream = find_in(streams_, id);
+  if (stream == nullptr) return;
+  stream->matching += more ? 1u : ~0u;
+  audience_.matching(*stream);
+}
 
 const Node* Registry::node(Id id) const { return find_in(nodes_, id); }
 const Stream* Registry::stream(Id id) const { return find_in(streams_, id); }
@@ -93,7 +112,7 @@ void Registry::announce_stream(Id id) {
 
 void Registry::meet(Subscription& subscription, const Stream& stream) {
   auto held = subscription.held.extract(stream.id);
-  if (!filter_matches(subscription.filter, stream.topic)) return;
+  if (!is_for(subscription, stream)) return;
   if (const auto sentence = misfit(stream.offer, subscription.want)) {
     audience_.unfit(subscription, stream, *sentence);
     show_unfit(stream, subscription, *sentence);
@@ -104,6 +123,8 @@ void Registry::meet(Subscription& subscription, const Stream& stream) {
       audience_.pool_added(subscription.node, stream, pool);
     }
   } else {
+    subscription.found.insert(stream.id);
+    count(stream.id, true);
     audience_.found(subscription, stream);
   }
 }
@@ -139,6 +160,7 @@ void Registry::end_stream(Id id, protocol::Cause cause) {
     if (it->second.admitted) show_attachment(*stream, it->first.second, protocol::Change::gone);
     subscriptions_.at(it->first.second).attached.erase(id);
   }
+  for (auto& [key, subscription] : subscriptions_) subscription.found.erase(id);
   show_stream(*stream, protocol::Change::gone);
   audience_.ended(*stream);
   nodes_.at(stream->node).streams.erase(id);
@@ -167,6 +189,7 @@ void Registry::end_subscription(Id id) {
   const Subscription* subscription = find_in(subscriptions_, id);
   if (subscription == nullptr) return;
   while (!subscription->attached.empty()) detach(*subscription->attached.begin(), id, true);
+  while (!subscription->found.empty()) detach(*subscription->found.begin(), id, false);
   show_subscription(*subscription, protocol::Change::gone);
   audience_.ended(*subscription);
   nodes_.at(subscription->node).subscriptions.erase(id);
@@ -178,7 +201,7 @@ Result<void> Registry::ask(Id stream_id, Id subscription_id, Page page) {
   Subscription* subscription = find_in(subscriptions_, subscription_id);
   if (subscription == nullptr) return refused("there is no such subscription");
   if (stream == nullptr) return refused("the stream has gone");
-  if (!filter_matches(subscription->filter, stream->topic)) {
+  if (!is_for(*subscription, *stream)) {
     return refused("the stream's topic is not among those of the subscription");
   }
   if (auto sentence = misfit(stream->offer, subscription->want)) return refused(*sentence);
@@ -192,6 +215,7 @@ Result<void> Registry::ask(Id stream_id, Id subscription_id, Page page) {
 void Registry::attach(const Stream& stream, Subscription& subscription, Page page, bool admitted) {
   attachments_[{stream.id, subscription.id}] = Attachment{std::move(page), admitted};
   subscription.attached.insert(stream.id);
+  if (subscription.found.erase(stream.id) == 0) count(stream.id, true);
   if (admitted) show_attachment(stream, subscription.id, protocol::Change::appeared);
 }
 
@@ -207,6 +231,7 @@ void Registry::detach(Id stream_id, Id subscription_id, bool tell_publisher,
                       const std::string& why) {
   if (Subscription* subscription = find_in(subscriptions_, subscription_id)) {
     subscription->held.erase(stream_id);
+    if (subscription->found.erase(stream_id) != 0) count(stream_id, false);
   }
   const auto it = attachments_.find({stream_id, subscription_id});
   if (it == attachments_.end()) return;
@@ -217,6 +242,7 @@ void Registry::detach(Id stream_id, Id subscription_id, bool tell_publisher,
   }
   attachments_.erase(it);
   subscriptions_.at(subscription_id).attached.erase(stream_id);
+  count(stream_id, false);
 }
 
 bool Registry::set_arena(Id stream_id, Id subscription_id, SharedFd arena) {

@@ -24,6 +24,8 @@ struct Node {
   std::string name;
   pid_t pid = 0;
   uid_t uid = 0;
+  std::string version;  ///< Of its program.
+  std::vector<std::string> capabilities;
   bool stuck = false;
   std::set<Id> streams, subscriptions, watches;
 };
@@ -34,6 +36,7 @@ struct Stream {
   std::string topic;
   protocol::OfferT offer;
   std::vector<SharedFd> descriptors;  ///< Control segment, pools.
+  std::uint32_t matching = 0;         ///< Subscriptions that are attached, or were told of it.
 };
 
 /// Where a reader's page lies. `arena` is kept for those who monitor, and may be missing.
@@ -46,8 +49,9 @@ struct Page {
 struct Subscription {
   Id id = 0;
   Id node = 0;
-  std::string filter;
+  std::vector<std::string> filters;
   protocol::WantT want;
+  std::set<Id> found;       ///< Streams that it was told of, and has not asked for yet.
   std::set<Id> attached;    ///< Streams, also those whose publisher was only asked yet.
   std::map<Id, Page> held;  ///< Attachments from before, to streams that have not appeared yet.
 };
@@ -73,6 +77,8 @@ class Audience {
                      const std::string& sentence) = 0;
   virtual void leave(const Stream& stream, Id subscription) = 0;
   virtual void gone(Id node, Id stream, protocol::Cause cause) = 0;
+  /// Another number of subscriptions is attached to it, or was told of it.
+  virtual void matching(const Stream& stream) = 0;
   virtual void pool_added(Id node, const Stream& stream, std::uint32_t pool) = 0;
   virtual void event(const Watch& watch, protocol::EventT event, const SharedFd& descriptor) = 0;
   /// Just before it is forgotten.
@@ -96,6 +102,8 @@ class Registry {
   void announce_stream(Id stream);
   Result<void> add_pool(Id stream, std::uint32_t pool, SharedFd descriptor);
   void end_stream(Id stream, protocol::Cause cause);
+  /// How many subscriptions would meet it.
+  [[nodiscard]] std::uint32_t count_fitting(const Stream& stream) const;
 
   Result<void> add(Subscription subscription);
   void announce_subscription(Id subscription);
@@ -132,6 +140,10 @@ class Registry {
  private:
   void meet(Subscription& subscription, const Stream& stream);
   void attach(const Stream& stream, Subscription& subscription, Page page, bool admitted);
+  /// Whether the subscription is one for this stream at all, fit or unfit.
+  [[nodiscard]] bool is_for(const Subscription& subscription, const Stream& stream) const;
+  [[nodiscard]] bool fits(const Subscription& subscription, const Stream& stream) const;
+  void count(Id stream, bool more);
   [[nodiscard]] std::set<Id> interested_nodes(const Stream& stream) const;
 
   void show_node(const Node& node, protocol::Change change);

@@ -37,7 +37,7 @@ EventT stream_event(const Stream& stream, const Node& node, Change change) {
 EventT subscription_event(const Subscription& subscription, const Node& node, Change change) {
   EventT event = make_event(Kind::subscription, change, node);
   event.subscription_id = subscription.id;
-  event.filter = subscription.filter;
+  event.filters = subscription.filters;
   if (change == Change::appeared) {
     event.want = std::make_unique<protocol::WantT>(subscription.want);
   }
@@ -60,8 +60,16 @@ EventT unfit_event(const Stream& stream, const Subscription& subscription, const
   event.stream_id = stream.id;
   event.subscription_id = subscription.id;
   event.topic = stream.topic;
-  event.filter = subscription.filter;
+  event.filters = subscription.filters;
   event.sentence = sentence;
+  return event;
+}
+
+EventT node_event(const Node& node, Change change) {
+  EventT event = make_event(Kind::node, change, node);
+  if (change == Change::gone) return event;
+  event.version = node.version;
+  event.capabilities = node.capabilities;
   return event;
 }
 
@@ -73,7 +81,7 @@ SharedFd control_of(const Stream& stream) {
 
 void Registry::show_node(const Node& node, Change change) {
   for (const auto& [id, watch] : watches_) {
-    audience_.event(watch, make_event(Kind::node, change, node), nullptr);
+    audience_.event(watch, node_event(node, change), nullptr);
   }
 }
 
@@ -87,7 +95,7 @@ void Registry::show_stream(const Stream& stream, Change change) {
 
 void Registry::show_subscription(const Subscription& subscription, Change change) {
   for (const auto& [id, watch] : watches_) {
-    if (!filters_overlap(watch.filter, subscription.filter)) continue;
+    if (!any_overlaps(subscription.filters, watch.filter)) continue;
     audience_.event(watch, subscription_event(subscription, nodes_.at(subscription.node), change),
                     nullptr);
   }
@@ -122,7 +130,7 @@ void Registry::announce_watch(Id id) {
     audience_.event(watch, std::move(event), descriptor);
   };
   for (const auto& [key, node] : nodes_) {
-    tell(make_event(Kind::node, Change::appeared, node), nullptr);
+    tell(node_event(node, Change::appeared), nullptr);
   }
   for (const auto& [key, stream] : streams_) {
     if (!filter_matches(watch.filter, stream.topic)) continue;
@@ -130,7 +138,7 @@ void Registry::announce_watch(Id id) {
   }
   for (const auto& [key, subscription] : subscriptions_) {
     const Node& node = nodes_.at(subscription.node);
-    if (filters_overlap(watch.filter, subscription.filter)) {
+    if (any_overlaps(subscription.filters, watch.filter)) {
       tell(subscription_event(subscription, node, Change::appeared), nullptr);
     }
     for (const auto& [stream_id, stream] : streams_) {
@@ -139,7 +147,7 @@ void Registry::announce_watch(Id id) {
       if (attachment != nullptr && attachment->admitted) {
         tell(attachment_event(stream, key, node, attachment->page, Change::appeared),
              attachment->page.arena);
-      } else if (filter_matches(subscription.filter, stream.topic)) {
+      } else if (is_for(subscription, stream)) {
         const auto sentence = misfit(stream.offer, subscription.want);
         if (sentence) tell(unfit_event(stream, subscription, node, *sentence), nullptr);
       }

@@ -42,7 +42,8 @@ Result<void> Broker::charge_stream(const Session& session, Id stream, std::uint6
       return charged;
     }
   }
-  share = {wanted, handed_over};
+  share.charged = wanted;
+  share.handed_over = handed_over;
   return {};
 }
 
@@ -75,8 +76,13 @@ Result<void> Broker::advertise(Session& session, protocol::AdvertiseT& body, std
   stream.topic = std::move(body.topic);
   stream.offer = std::move(*body.offer);
   for (shm::UniqueFd& fd : fds) stream.descriptors.push_back(transport::share(std::move(fd)));
+  protocol::AdvertisedT answer;
+  answer.sensitive = stream.offer.sensitive;
+  answer.durable = stream.offer.durable;
+  answer.matching = registry_.count_fitting(stream);
+  shares_[stream.id].told_matching = answer.matching;
   if (auto added = registry_.add(std::move(stream)); !added) return added;
-  session.answer(request, protocol::DoneT{});
+  session.answer(request, answer);
   registry_.announce_stream(body.stream_id);
   return {};
 }
@@ -107,15 +113,15 @@ Result<void> Broker::withdraw(Session& session, Id id, std::uint32_t request) {
 
 Result<void> Broker::subscribe(Session& session, protocol::SubscribeT& body,
                                std::uint32_t request) {
-  if (auto valid = check_filter(body.filter); !valid) return valid;
+  if (auto valid = check_filters(body.filters); !valid) return valid;
   if (auto valid = check_want(*body.want); !valid) return valid;
-  if (auto verdict = allowed(session, Action::subscribe, body.filter); !verdict) {
-    return verdict;
+  for (const std::string& filter : body.filters) {
+    if (auto verdict = allowed(session, Action::subscribe, filter); !verdict) return verdict;
   }
   Subscription subscription;
   subscription.id = body.subscription_id;
   subscription.node = session.node();
-  subscription.filter = std::move(body.filter);
+  subscription.filters = std::move(body.filters);
   subscription.want = std::move(*body.want);
   for (const protocol::Held& held : body.attached) {
     subscription.held[held.stream_id()] = {held.page_offset(), held.arena_bytes(), nullptr};

@@ -47,10 +47,13 @@ void Broker::revoke_streams(Session& session) {
 
 void Broker::revoke_subscriptions(Session& session) {
   for (const Id id : std::set<Id>(registry_.node(session.node())->subscriptions)) {
-    const auto verdict = allowed(session, Action::subscribe, registry_.subscription(id)->filter);
-    if (verdict) continue;
-    tell_revoked(session, 0, id, verdict.error().message);
-    registry_.end_subscription(id);
+    for (const std::string& filter : registry_.subscription(id)->filters) {
+      const auto verdict = allowed(session, Action::subscribe, filter);
+      if (verdict) continue;
+      tell_revoked(session, 0, id, verdict.error().message);
+      registry_.end_subscription(id);
+      break;
+    }
   }
 }
 

@@ -3,6 +3,7 @@
 #include "shm/clock.hpp"
 #include "shm/layout.hpp"
 #include "sluice/topic.hpp"
+#include "transport/introduction.hpp"
 
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -110,6 +111,11 @@ void Session::refuse(std::uint32_t request, const Error& error) {
   answer(request, transport::to_failed(error));
 }
 
+void Session::leave() {
+  left_in_order_ = true;
+  end("it said good-bye");
+}
+
 void Session::close(const Error& why) {
   if (over()) return;
   tell(transport::to_failed(why));
@@ -178,8 +184,10 @@ Result<void> Session::on_hello(transport::Received& received) {
   if (hello == nullptr) return Error{Errc::refused, 0, "the first message must be Hello"};
   if (auto fits = check_version(*hello); !fits) return fits;
   if (auto named = check_node_name(hello->node); !named) return named;
+  if (auto valid = transport::check_introduction(*hello); !valid) return valid;
   if (hello->node_id == 0) return Error{Errc::invalid_argument, 0, "a node needs an id"};
   peer_.who.node_name = hello->node;
+  last_words_ = hello->last_words;
   auto welcome = service_.welcome(*this, *hello);
   if (!welcome) return std::move(welcome).error();
   state_ = State::open;

@@ -62,6 +62,8 @@ class Session {
     if (request != 0) send(transport::make_message(std::move(body), request), descriptors);
   }
   void refuse(std::uint32_t request, const Error& error);
+  /// The client has said good-bye.
+  void leave();
   /// Ends the session; the client is told why, if its socket takes that.
   void close(const Error& why);
 
@@ -73,6 +75,8 @@ class Session {
   [[nodiscard]] const Identity& who() const noexcept { return peer_.who; }
   [[nodiscard]] Id node() const noexcept { return node_; }  ///< 0 before it was welcomed.
   [[nodiscard]] const std::string& node_name() const noexcept { return peer_.who.node_name; }
+  [[nodiscard]] const std::string& last_words() const noexcept { return last_words_; }
+  [[nodiscard]] bool left_in_order() const noexcept { return left_in_order_; }
   [[nodiscard]] const std::string& reason() const noexcept { return reason_; }
   [[nodiscard]] std::uint64_t last_heard_ns() const noexcept { return last_heard_ns_; }
   /// What this connection has used of its share; the user's is the ledger's matter.
@@ -106,6 +110,8 @@ class Session {
   State state_ = State::hello;
   Id node_ = 0;
   std::string reason_;
+  std::string last_words_;
+  bool left_in_order_ = false;
   std::uint64_t last_heard_ns_;
   TokenBucket bucket_;
   std::uint64_t refusals_ = 0;

@@ -31,6 +31,8 @@ struct StreamInfo {
   std::string type_name;
   std::uint64_t slot_bytes = 0;     ///< Largest payload.
   std::uint64_t planned_bytes = 0;  ///< Address space that the broker's limits count.
+  bool sensitive = false;           ///< As Publisher::sensitive.
+  bool durable = false;             ///< As Publisher::durable.
   bool ended = false;               ///< Its publisher has ended it or died.
   std::uint32_t lanes = 1;
   std::uint32_t depth = 0;  ///< Of lane 0.
@@ -61,7 +63,8 @@ struct AttachmentInfo {
 struct SubscriptionInfo {
   std::uint64_t id = 0;
   std::uint64_t node_id = 0;
-  std::string filter;
+  std::string filter;                ///< For people: all of them, with ", " between.
+  std::vector<std::string> filters;  ///< Each of them.
   DeliveryMode mode = DeliveryMode::next;
   std::vector<AttachmentInfo> attachments;
 };

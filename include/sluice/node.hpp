@@ -66,7 +66,7 @@ class SLUICE_EXPORT Node {
   /// One subscription to what any of the filters matches: 1 to 64 of them. A stream that several
   /// match is taken from once. Without a set it has one of its own.
   Result<Subscriber> subscribe(const std::vector<std::string>& filters,
-                               const SubscriptionOptions& options, WaitSet* set = nullptr);
+                               const SubscriptionOptions& options = {}, WaitSet* set = nullptr);
 
   /// A read-only view of nodes, streams and subscriptions, with their counters. Disturbs nobody.
   Result<Monitor> monitor(std::string_view filter = "#");

@@ -107,6 +107,9 @@ class SLUICE_EXPORT Publisher {
   [[nodiscard]] bool sensitive() const noexcept;
   /// The broker's configuration has the topic recorded before it counts as published.
   [[nodiscard]] bool durable() const noexcept;
+  /// What the broker's configuration lets a stream of this user publish; 0: no limit. It is kept by
+  /// MessagePublisher, not here.
+  [[nodiscard]] std::uint64_t messages_per_second() const noexcept;
   [[nodiscard]] StreamStats stats() const noexcept;
 
  private:

@@ -76,6 +76,8 @@ class Client {
     hello.layout = shm::kLayoutVersion;
     hello.node_id = id;
     hello.node = "fuzz";
+    hello.capabilities = {"one", "two"};
+    hello.last_words = "gone";
     send(make_message(std::move(hello), 1));
   }
   void send(const Message& message, const std::vector<SharedFd>& fds = {}) {
@@ -164,7 +166,7 @@ class Program {
 
   void step(std::optional<Client>& client) {
     const std::uint32_t number = in_.byte() % 4 == 0 ? 0 : 1 + in_.below(100);
-    switch (in_.byte() % 16) {
+    switch (in_.byte() % 17) {
       case 0:
         return client.reset();
       case 1: {
@@ -224,6 +226,8 @@ class Program {
         body.pool = 1 + in_.below(3);
         return client->send(make_message(body, number), fds({things().arena}));
       }
+      case 15:
+        return client->send(make_message(protocol::GoodbyeT{}, number));
       default: {
         protocol::HeldArenaT body;
         body.subscription_id = subscription();
@@ -239,15 +243,17 @@ class Program {
     body.topic = topic();
     body.offer = std::make_unique<protocol::OfferT>();
     body.offer->next = in_.byte() % 4 != 0;
+    body.offer->sensitive = in_.byte() % 4 == 0;
     body.offer->planned_bytes = in_.hostile(4096);
     client.send(make_message(std::move(body), number), fds(things().streams[which]));
   }
   void subscribe(Client& client, std::uint32_t number) {
     protocol::SubscribeT body;
     body.subscription_id = subscription();
-    body.filter = topic();
+    for (std::uint32_t i = in_.below(4); i > 0; --i) body.filters.push_back(topic());
     body.want = std::make_unique<protocol::WantT>();
     body.want->mode = static_cast<protocol::Mode>(in_.below(6));
+    body.want->recorder = in_.byte() % 4 == 0;
     for (std::uint32_t i = in_.below(3); i > 0; --i) {
       body.attached.emplace_back(stream(), in_.hostile(64), std::uint64_t{4096});
     }
@@ -276,6 +282,11 @@ class Program {
     }
     for (const auto& [id, stream] : registry.streams()) {
       require(registry.node(stream.node) != nullptr, "a stream has a node");
+      std::uint32_t matching = 0;
+      for (const auto& [key, subscription] : registry.subscriptions()) {
+        matching += subscription.attached.contains(id) || subscription.found.contains(id);
+      }
+      require(stream.matching == matching, "a stream's subscriptions are counted");
     }
     for (const auto& [id, subscription] : registry.subscriptions()) {
       require(registry.node(subscription.node) != nullptr, "a subscription has a node");

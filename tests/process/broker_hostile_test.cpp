@@ -114,7 +114,7 @@ TEST_F(BrokerHostileTest, TruncatedAndChangedMessages) {
   std::mt19937 random{2};
   protocol::SubscribeT subscribe;
   subscribe.subscription_id = 20;
-  subscribe.filter = "some/filter";
+  subscribe.filters = {"some/filter"};
   subscribe.want = std::make_unique<protocol::WantT>();
   subscribe.want->mode = protocol::Mode::next;
   subscribe.attached.resize(3);

@@ -79,6 +79,129 @@ class NodeTest : public testing::Test {
   BrokerProcess broker_{SLUICE_SLUICED};
 };
 
+TEST_F(NodeTest, OneSubscriptionWithSeveralFiltersTakesEachMessageOnce) {
+  Node a = node("a");
+  Node b = node("b");
+  Publisher front = advertise(a, "camera/front");
+  Publisher light = advertise(a, "light/hall");
+  Publisher door = advertise(a, "door");
+  auto subscriber = b.subscribe(std::vector<std::string>{"camera/+", "+/front", "light/#"});
+  ASSERT_TRUE(subscriber) << subscriber.error().message;
+  ASSERT_TRUE(attached(front));
+  ASSERT_TRUE(attached(light));
+  ASSERT_TRUE(publish(front, 1));
+  ASSERT_TRUE(publish(light, 2));
+  EXPECT_EQ(take(*subscriber) + take(*subscriber), 3u);
+  EXPECT_EQ(take(*subscriber, 20ms), 0u);
+  EXPECT_EQ(subscriber->stream_count(), 2u);
+  EXPECT_EQ(door.subscriber_count(), 0u);
+  EXPECT_FALSE(b.subscribe(std::vector<std::string>{}));
+  EXPECT_FALSE(b.subscribe(std::vector<std::string>{"a", "b/#/c"}));
+  EXPECT_FALSE(b.subscribe(std::vector<std::string>(65, "a")));
+}
+
+TEST_F(NodeTest, SeveralFiltersSurviveTheBroker) {
+  Node a = node("a");
+  Node b = node("b");
+  Publisher front = advertise(a, "camera/front");
+  auto subscriber = b.subscribe(std::vector<std::string>{"camera/+", "light/#"});
+  ASSERT_TRUE(subscriber) << subscriber.error().message;
+  ASSERT_TRUE(attached(front));
+  broker_.kill(SIGKILL);
+  broker_.start();
+  Publisher light = advertise(a, "light/hall");
+  ASSERT_TRUE(attached(light));
+  ASSERT_TRUE(publish(front, 1));
+  ASSERT_TRUE(publish(light, 2));
+  EXPECT_EQ(take(*subscriber) + take(*subscriber), 3u);
+}
+
+TEST_F(NodeTest, APublisherKnowsHowManySubscriptionsMatch) {
+  Node a = node("a");
+  Node b = node("b");
+  std::optional<Subscriber> first = subscribe(b, "t");
+  Publisher publisher = advertise(a, "t");
+  EXPECT_EQ(publisher.matching_count(), 1u) << "with the answer already";
+  const auto matching = [&](std::size_t count) {
+    return eventually([&] { return publisher.matching_count() == count; });
+  };
+  std::optional<Subscriber> second = subscribe(b, "#");
+  EXPECT_TRUE(matching(2));
+  first.reset();
+  EXPECT_TRUE(matching(1));
+  broker_.kill(SIGKILL);
+  EXPECT_EQ(publisher.matching_count(), 1u) << "who is attached counts without a broker, too";
+  broker_.start();
+  ASSERT_TRUE(eventually([&] { return a.connected() && b.connected(); }));
+  EXPECT_TRUE(matching(1));
+  second.reset();
+  EXPECT_TRUE(matching(0));
+}
+
+TEST_F(NodeTest, AnInboxIsReadByTheNodeOfItsNameAlone) {
+  Node sender = node("sender");
+  Node bell = node("bell");
+  Node nosy = node("nosy");
+  Subscriber all = subscribe(nosy, "#");
+  Subscriber inboxes = subscribe(nosy, "inbox/+");
+  Subscriber own = subscribe(bell, "inbox/bell");
+  Publisher inbox = advertise(sender, "inbox/bell");
+  Publisher other = advertise(sender, "t");
+  ASSERT_TRUE(attached(inbox));
+  ASSERT_TRUE(attached(other));
+  EXPECT_EQ(inbox.matching_count(), 1u);
+  ASSERT_TRUE(publish(inbox, 7));
+  ASSERT_TRUE(publish(other, 8));
+  EXPECT_EQ(take(own), 7u);
+  EXPECT_EQ(take(all), 8u) << "and not what is in the inbox";
+  EXPECT_EQ(inboxes.stream_count(), 0u);
+}
+
+TEST_F(NodeTest, ARecorderIsNotGivenWhatIsSensitive) {
+  Node a = node("a");
+  Node b = node("b");
+  SubscriptionOptions recording;
+  recording.recorder = true;
+  Subscriber recorder = subscribe(b, "#", recording);
+  Subscriber subscriber = subscribe(b, "#");
+  StreamOptions secret = numbers();
+  secret.sensitive = true;
+  Publisher password = advertise(a, "password", secret);
+  Publisher open = advertise(a, "open");
+  EXPECT_TRUE(password.sensitive());
+  EXPECT_FALSE(open.sensitive());
+  ASSERT_TRUE(attached(password));
+  ASSERT_TRUE(attached(open, 2));
+  ASSERT_TRUE(publish(password, 1));
+  ASSERT_TRUE(publish(open, 2));
+  EXPECT_EQ(take(subscriber) + take(subscriber), 3u);
+  EXPECT_EQ(take(recorder), 2u);
+  EXPECT_EQ(password.matching_count(), 1u);
+}
+
+TEST_F(NodeTest, ANodesIntroductionIsSeenByMonitors) {
+  NodeOptions bell = options("bell");
+  bell.version = "2.1";
+  bell.capabilities = {"ring", "see"};
+  auto made = Node::create(bell);
+  ASSERT_TRUE(made) << made.error().message;
+  Node looker = node("looker");
+  auto monitor = looker.monitor("#");
+  ASSERT_TRUE(monitor);
+  bool seen = false;
+  for (const NodeInfo& info : monitor->snapshot().nodes) {
+    if (info.name != "bell") continue;
+    seen = true;
+    EXPECT_EQ(info.version, "2.1");
+    EXPECT_EQ(info.capabilities, (std::vector<std::string>{"ring", "see"}));
+  }
+  EXPECT_TRUE(seen);
+  bell.last_words = std::string(1'025, 'x');
+  auto refused = Node::create(bell);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::invalid_argument);
+}
+
 TEST_F(NodeTest, PublisherAndSubscriberFindEachOther) {
   Node a = node("a");
   Node b = node("b");

@@ -90,12 +90,16 @@ class BrokerClient {
     const std::uint32_t request = send(std::move(body), fds);
     return wait([&](const transport::Message& m) { return m.request == request; });
   }
-  /// Whether the answer was Done; `why` gets the sentence if it was Failed.
+  /// Whether the answer was Done or Advertised; `why` gets the sentence if it was Failed.
   template <class Body>
   bool done(Body body, const std::vector<SharedFd>& fds = {}) {
     auto got = call(std::move(body), fds);
     if (got && got->message.body.type == protocol::Body::Failed) {
       failure = *got->message.body.AsFailed();
+    }
+    if (got && got->message.body.type == protocol::Body::Advertised) {
+      advertised = *got->message.body.AsAdvertised();
+      return true;
     }
     return got && got->message.body.type == protocol::Body::Done;
   }
@@ -143,7 +147,7 @@ class BrokerClient {
                  protocol::Mode mode = protocol::Mode::next) {
     protocol::SubscribeT body;
     body.subscription_id = id;
-    body.filter = filter;
+    body.filters = {filter};
     body.want = std::make_unique<protocol::WantT>();
     body.want->mode = mode;
     body.attached = std::move(attached);
@@ -183,6 +187,7 @@ class BrokerClient {
   [[nodiscard]] transport::Connection& connection() { return connection_; }
 
   protocol::WelcomeT welcome;
+  protocol::AdvertisedT advertised;
   protocol::FailedT failure;
 
  private:

@@ -35,7 +35,10 @@ int run_info(const InfoOptions& options) {
   std::string waiting;  // subscriptions to a topic that nobody publishes
   if (streams.empty() && check_topic(options.name)) {
     for (const SubscriptionInfo& subscription : measured->snapshot.subscriptions) {
-      if (!filter_matches(subscription.filter, options.name)) continue;
+      const auto matches = [&](const std::string& filter) {
+        return filter_matches(filter, options.name);
+      };
+      if (std::none_of(subscription.filters.begin(), subscription.filters.end(), matches)) continue;
       for (const NodeInfo& node : measured->snapshot.nodes) {
         if (node.id != subscription.node_id) continue;
         waiting += joined({"nobody publishes it yet; ", clean(node.name), " would take it (",

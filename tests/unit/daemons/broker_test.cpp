@@ -79,6 +79,77 @@ TEST_F(BrokerTest, TellsASubscriberAllThatItNeedsToAttach) {
   EXPECT_EQ(message->descriptors.size(), 2u);
 }
 
+TEST_F(BrokerTest, APublisherIsToldHowManySubscriptionsMatch) {
+  subscriber_.emplace(node(2));
+  ASSERT_TRUE(subscriber_->subscribe(20, "camera/+"));
+  publisher_.emplace(node(1));
+  ASSERT_TRUE(publisher_->advertise(stream_, "camera/front"));
+  EXPECT_EQ(publisher_->advertised.matching, 1u) << "at once";
+  EXPECT_FALSE(publisher_->has<protocol::MatchingT>()) << "nothing new";
+  const auto told = [&] {
+    const auto message = publisher_->next<protocol::MatchingT>();
+    if (!message) return -1;
+    EXPECT_EQ(message->message.body.AsMatching()->stream_id, stream_.id);
+    return static_cast<int>(message->message.body.AsMatching()->count);
+  };
+  ASSERT_TRUE(subscriber_->subscribe(21, "#"));
+  EXPECT_EQ(told(), 2);
+  protocol::UnsubscribeT unsubscribe;
+  unsubscribe.subscription_id = 20;
+  ASSERT_TRUE(subscriber_->done(unsubscribe));
+  EXPECT_EQ(told(), 1);
+  subscriber_.reset();
+  EXPECT_EQ(told(), 0);
+}
+
+TEST_F(BrokerTest, ASubscriberThatCannotAttachIsNotCountedAnyMore) {
+  introduce();
+  EXPECT_EQ(broker_->registry().stream(stream_.id)->matching, 1u);
+  detach();
+  turn();
+  EXPECT_EQ(broker_->registry().stream(stream_.id)->matching, 0u);
+}
+
+TEST_F(BrokerTest, AnIntroductionIsShownToWatchersAndMayNotBeTooLong) {
+  BrokerClient watcher = node(7);
+  ASSERT_TRUE(watcher.watch(70, "#"));
+  BrokerClient client = connect();
+  protocol::HelloT hello;
+  hello.protocol = transport::kProtocolVersion;
+  hello.layout = shm::kLayoutVersion;
+  hello.node_id = 8;
+  hello.node = "bell";
+  hello.version = "1.2";
+  hello.capabilities = {"ring", "see"};
+  ASSERT_TRUE(client.call(protocol::HelloT{hello}));
+  bool seen = false;
+  while (const auto message = watcher.next<protocol::EventT>(100)) {
+    const protocol::EventT& event = *message->message.body.AsEvent();
+    if (event.node_id != 8) continue;
+    seen = true;
+    EXPECT_EQ(event.version, "1.2");
+    EXPECT_EQ(event.capabilities, (std::vector<std::string>{"ring", "see"}));
+  }
+  EXPECT_TRUE(seen);
+  hello.node_id = 9;
+  hello.last_words = std::string(1'025, 'x');
+  BrokerClient wordy = connect();
+  const auto answer = wordy.next<protocol::FailedT>(10);
+  EXPECT_FALSE(answer);
+  wordy.send(std::move(hello));
+  const auto refused = wordy.next<protocol::FailedT>();
+  ASSERT_TRUE(refused);
+  EXPECT_NE(refused->message.body.AsFailed()->message.find("1,024"), std::string::npos);
+  EXPECT_TRUE(wordy.is_closed());
+}
+
+TEST_F(BrokerTest, GoodbyeEndsASession) {
+  BrokerClient client = node(1);
+  client.send(protocol::GoodbyeT{}, {}, false);
+  EXPECT_TRUE(client.is_closed());
+  EXPECT_EQ(broker_->registry().node(1), nullptr);
+}
+
 TEST_F(BrokerTest, PassesQuestionAndAnswerOn) {
   introduce();
   protocol::AttachT attach;

@@ -50,6 +50,34 @@ TEST(Fit, NumbersThatAreNoModeAreRefused) {
   EXPECT_TRUE(misfit(OfferT{}, want(static_cast<Mode>(9))).has_value());
 }
 
+TEST(Fit, ASubscriptionHas1To64ValidFiltersWithinTheirBytes) {
+  EXPECT_TRUE(check_filters({"a/+", "b/#"}));
+  EXPECT_FALSE(check_filters({}));
+  EXPECT_FALSE(check_filters({"a", "b/#/c"}));
+  EXPECT_TRUE(check_filters(std::vector<std::string>(64, "a")));
+  EXPECT_FALSE(check_filters(std::vector<std::string>(65, "a")));
+  EXPECT_TRUE(check_filters({std::string(32'767, 'a'), std::string(32'768, 'a')}));
+  EXPECT_FALSE(check_filters({std::string(32'768, 'a'), std::string(32'768, 'a')}));
+}
+
+TEST(Fit, OnlyAGroupIsDurable) {
+  WantT durable = want(Mode::reliable);
+  durable.durable = true;
+  EXPECT_FALSE(check_want(durable));
+  durable.mode = Mode::group;
+  durable.group = "one";
+  EXPECT_TRUE(check_want(durable));
+}
+
+TEST(Fit, AnInboxMeetsOnlyItsNode) {
+  EXPECT_TRUE(may_meet("inbox/bell", "bell"));
+  EXPECT_FALSE(may_meet("inbox/bell", "bel"));
+  EXPECT_FALSE(may_meet("inbox/bell/x", "bell"));
+  EXPECT_FALSE(may_meet("inbox/", "bell"));
+  EXPECT_TRUE(may_meet("inboxes/bell", "door"));
+  EXPECT_TRUE(may_meet("a/inbox/bell", "door"));
+}
+
 TEST(Fit, AGroupNeedsAName) {
   WantT member = want(Mode::group);
   EXPECT_FALSE(check_want(member));

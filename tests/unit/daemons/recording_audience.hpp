@@ -3,6 +3,7 @@
 
 #include "daemons/sluiced/registry.hpp"
 
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -37,6 +38,7 @@ class RecordingAudience final : public Audience {
     constexpr const char* kCauses[] = {"gone withdrawn", "gone died", "gone denied"};
     say(kCauses[static_cast<int>(cause)], node, stream);
   }
+  void matching(const Stream& stream) override { last_matching[stream.id] = stream.matching; }
   void pool_added(Id node, const Stream& stream, std::uint32_t pool) override {
     say("pool " + std::to_string(pool), node, stream.id);
   }
@@ -74,6 +76,7 @@ class RecordingAudience final : public Audience {
   void ended(const Watch& watch) override { say("ended watch", watch.id); }
 
   std::string last_sentence;
+  std::map<Id, std::uint32_t> last_matching;  ///< By stream.
 
  private:
   template <class... Number>

@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace sluice::broker {
 namespace {
 
@@ -38,7 +40,7 @@ class RegistryTest : public testing::Test {
     Subscription subscription;
     subscription.id = id;
     subscription.node = node;
-    subscription.filter = filter;
+    subscription.filters = {filter};
     subscription.want.mode = mode;
     for (const Id stream : held) subscription.held[stream] = Page{64, 4096, nullptr};
     test::must(registry_.add(std::move(subscription)));
@@ -88,6 +90,112 @@ TEST_F(RegistryTest, ATopicHasManyPublishersAndManySubscribers) {
   subscribe(20, "t");
   subscribe(21, "#", 3);
   EXPECT_EQ(audience_.take(), (Lines{"found 20 10", "found 20 11", "found 21 10", "found 21 11"}));
+}
+
+TEST_F(RegistryTest, AStreamThatSeveralFiltersOfASubscriptionMatchIsFoundOnce) {
+  Subscription subscription;
+  subscription.id = 20;
+  subscription.node = 2;
+  subscription.filters = {"camera/+", "camera/front", "light/#"};
+  subscription.want.mode = Mode::next;
+  test::must(registry_.add(std::move(subscription)));
+  registry_.announce_subscription(20);
+  advertise(10, "camera/front");
+  advertise(11, "light/hall/left");
+  advertise(12, "door");
+  EXPECT_EQ(audience_.take(), (Lines{"found 20 10", "found 20 11"}));
+  EXPECT_EQ(audience_.last_matching, (std::map<Id, std::uint32_t>{{10, 1}, {11, 1}}));
+}
+
+TEST_F(RegistryTest, AWatcherSeesASubscriptionWhenAnyOfItsFiltersConcernsIt) {
+  Subscription subscription;
+  subscription.id = 20;
+  subscription.node = 2;
+  subscription.filters = {"camera/+", "light/#"};
+  test::must(registry_.add(std::move(subscription)));
+  watch(40, "light/hall");
+  watch(41, "door");
+  const Lines lines = audience_.take();
+  EXPECT_NE(std::find(lines.begin(), lines.end(), "event 40 +subscription 20"), lines.end());
+  EXPECT_EQ(std::find(lines.begin(), lines.end(), "event 41 +subscription 20"), lines.end());
+}
+
+TEST_F(RegistryTest, AStreamsSubscriptionsAreCountedFromFoundToDetached) {
+  advertise(10, "t");
+  EXPECT_EQ(registry_.stream(10)->matching, 0u);
+  subscribe(20, "t");
+  subscribe(21, "+", 3);
+  subscribe(22, "other");
+  EXPECT_EQ(registry_.stream(10)->matching, 2u);
+  attach(20, 10);
+  EXPECT_EQ(registry_.stream(10)->matching, 2u) << "found or attached is the same";
+  registry_.detach(10, 20, true);
+  EXPECT_EQ(audience_.last_matching[10], 1u);
+  registry_.detach(10, 20, true);
+  EXPECT_EQ(registry_.stream(10)->matching, 1u) << "once only";
+  attach(20, 10);
+  EXPECT_EQ(registry_.stream(10)->matching, 2u) << "it may attach again";
+  registry_.detach(10, 21, true);
+  EXPECT_EQ(registry_.stream(10)->matching, 1u) << "it could not be attached";
+  registry_.remove_node(2, Cause::died);
+  EXPECT_EQ(registry_.stream(10)->matching, 0u);
+  EXPECT_EQ(audience_.last_matching[10], 0u);
+}
+
+TEST_F(RegistryTest, WhatWasHeldThroughARestartCountsAsMatching) {
+  subscribe(20, "t", 2, {10});
+  advertise(10, "t");
+  EXPECT_EQ(registry_.stream(10)->matching, 1u);
+}
+
+TEST_F(RegistryTest, CountsBeforeAStreamIsAnnouncedWhoWillMeetIt) {
+  subscribe(20, "t");
+  subscribe(21, "t", 3, {}, Mode::group);
+  Stream stream;
+  stream.topic = "t";
+  EXPECT_EQ(registry_.count_fitting(stream), 2u);
+  stream.offer.group = false;
+  EXPECT_EQ(registry_.count_fitting(stream), 1u);
+  stream.topic = "other";
+  EXPECT_EQ(registry_.count_fitting(stream), 0u);
+}
+
+TEST_F(RegistryTest, AnInboxIsOnlyForTheNodeOfItsName) {
+  subscribe(20, "inbox/node2");
+  subscribe(21, "#", 3);
+  subscribe(22, "inbox/+", 2);
+  subscribe(23, "inbox/node2", 3);
+  advertise(10, "inbox/node2");
+  EXPECT_EQ(audience_.take(), (Lines{"found 20 10", "found 22 10"}));
+  EXPECT_EQ(registry_.stream(10)->matching, 2u);
+  EXPECT_FALSE(registry_.ask(10, 21, {})) << "nor by asking without having been told";
+  EXPECT_FALSE(registry_.ask(10, 23, {}));
+  advertise(11, "inbox/node2/more");
+  EXPECT_EQ(audience_.take(), Lines{});
+  advertise(12, "inbox");
+  EXPECT_EQ(audience_.take(), Lines{"found 21 12"}) << "which is a topic like others";
+}
+
+TEST_F(RegistryTest, ARecorderGetsNothingThatIsSensitiveAndNobodyIsToldSo) {
+  protocol::OfferT offer;
+  offer.sensitive = true;
+  watch(40, "#");
+  Subscription recorder;
+  recorder.id = 20;
+  recorder.node = 2;
+  recorder.filters = {"#"};
+  recorder.want.mode = Mode::next;
+  recorder.want.recorder = true;
+  test::must(registry_.add(std::move(recorder)));
+  registry_.announce_subscription(20);
+  subscribe(21, "#", 3);
+  audience_.take();
+  advertise(10, "t", offer);
+  EXPECT_EQ(audience_.take(), (Lines{"event 40 +stream 10", "found 21 10"}));
+  EXPECT_EQ(registry_.stream(10)->matching, 1u);
+  EXPECT_FALSE(registry_.ask(10, 20, {}));
+  advertise(11, "t");
+  EXPECT_EQ(audience_.take("found"), (Lines{"found 20 11", "found 21 11"}));
 }
 
 TEST_F(RegistryTest, AModeThatIsNotOfferedIsUnfitInBothOrders) {

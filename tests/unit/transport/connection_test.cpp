@@ -1,13 +1,15 @@
 #include "transport/connection.hpp"
 
-#include <fcntl.h>
+#include "transport/introduction.hpp"
+#include "transport/packet.hpp"
+
 #include <gtest/gtest.h>
+
+#include <fcntl.h>
 #include <sys/socket.h>
 
 #include <array>
 #include <string>
-
-#include "transport/packet.hpp"
 
 namespace sluice::transport {
 namespace {
@@ -120,7 +122,7 @@ TEST_F(ConnectionTest, RefusesMessagesThatAreTooLong) {
 
 TEST(Wire, RefusesEveryTruncation) {
   protocol::SubscribeT subscribe;
-  subscribe.filter = "camera/+/frames";
+  subscribe.filters = {"camera/+/frames"};
   subscribe.want = std::make_unique<protocol::WantT>();
   subscribe.attached.emplace_back(1, 2, 3);
   const std::vector<std::byte> whole = encode(make_message(std::move(subscribe), 3));
@@ -143,6 +145,49 @@ TEST(Wire, RefusesAMessageThatLacksWhatIsRequired) {
   protocol::FinishMessageBuffer(builder, flatbuffers::Offset<protocol::Message>(root));
   const auto* begin = reinterpret_cast<const std::byte*>(builder.GetBufferPointer());
   EXPECT_FALSE(decode({begin, builder.GetSize()}));
+}
+
+// A list whose entries are all the same text.
+std::vector<std::byte> repeated(std::size_t count, std::size_t text_bytes) {
+  flatbuffers::FlatBufferBuilder builder;
+  const auto text = builder.CreateString(std::string(text_bytes, 'a'));
+  const auto filters =
+      builder.CreateVector(std::vector<flatbuffers::Offset<flatbuffers::String>>(count, text));
+  const auto want = protocol::CreateWant(builder);
+  const auto subscribe = protocol::CreateSubscribe(builder, 1, filters, want);
+  protocol::FinishMessageBuffer(
+      builder, protocol::CreateMessage(builder, 1, protocol::Body::Subscribe, subscribe.Union()));
+  const auto* begin = reinterpret_cast<const std::byte*>(builder.GetBufferPointer());
+  return {begin, begin + builder.GetSize()};
+}
+
+TEST(Wire, RefusesListsThatWouldGrowWhenTheyAreRead) {
+  EXPECT_TRUE(decode(repeated(64, 100)));
+  EXPECT_FALSE(decode(repeated(65, 100))) << "too many";
+  EXPECT_FALSE(decode(repeated(10'000, 30'000))) << "300 MB out of 70 KB";
+  EXPECT_FALSE(decode(repeated(64, 30'000))) << "2 MB out of 30 KB";
+}
+
+TEST(Introduction, KeepsItsLimits) {
+  protocol::HelloT hello;
+  EXPECT_TRUE(check_introduction(hello));
+  hello.version = std::string(63, '1');
+  hello.capabilities = std::vector<std::string>(32, std::string(63, 'c'));
+  hello.last_words = std::string(1'024, 'w');
+  EXPECT_TRUE(check_introduction(hello));
+  const auto refused = [&](auto change) {
+    protocol::HelloT changed = hello;
+    change(changed);
+    return !check_introduction(changed);
+  };
+  EXPECT_TRUE(refused([](auto& h) { h.version += '1'; }));
+  EXPECT_TRUE(refused([](auto& h) { h.version = "\xff"; }));
+  EXPECT_TRUE(refused([](auto& h) { h.capabilities.emplace_back("one"); }));
+  EXPECT_TRUE(refused([](auto& h) { h.capabilities[3].clear(); }));
+  EXPECT_TRUE(refused([](auto& h) { h.capabilities[3] += 'c'; }));
+  EXPECT_TRUE(refused([](auto& h) { h.capabilities[3] = "\xc3"; }));
+  EXPECT_TRUE(refused([](auto& h) { h.last_words += 'w'; }));
+  EXPECT_TRUE(refused([](auto& h) { h.last_words = std::string("a\0b", 3); }));
 }
 
 TEST(Wire, KeepsErrors) {
