@@ -51,7 +51,7 @@ class Publication {
 
   // Of any thread.
   [[nodiscard]] std::uint32_t matching() const noexcept {
-    // relaxed, as the others here: figures that stand alone
+    // relaxed: a figure that stands alone
     return matching_.load(std::memory_order_relaxed);
   }
   [[nodiscard]] bool sensitive() const noexcept {

@@ -79,7 +79,10 @@ Result<void> Broker::pace(Session& session, std::uint64_t now_ns) {
 
 Result<void> Broker::allowed(const Session& session, Action action,
                              const std::string& filter) const {
-  Verdict verdict = policy_.may(session.who(), action, filter);
+  const Identity& who = session.who();
+  Verdict verdict = action == Action::publish     ? policy_.may_publish(who, filter)
+                    : action == Action::subscribe ? policy_.may_subscribe(who, filter)
+                                                  : policy_.may(who, action, filter);
   if (verdict) return {};
   return Error{Errc::refused, 0, std::move(verdict.reason)};
 }

@@ -79,6 +79,10 @@ std::string describe(const Identity& who) {
   return text;
 }
 
+std::string refusal_of(const Identity& who, Action action, std::string_view filter) {
+  return describe(who) + " may not " + to_string(action) + " " + quoted(filter) + ": ";
+}
+
 }  // namespace
 
 const char* to_string(Action action) noexcept {
@@ -110,7 +114,8 @@ Expansion expand(std::string_view filter, std::string_view user_name, std::strin
   return out;
 }
 
-Policy::Policy(Rules rules, uid_t own_uid, gid_t own_gid) : rules_(std::move(rules)) {
+Policy::Policy(Rules rules, uid_t own_uid, gid_t own_gid)
+    : rules_(std::move(rules)), own_uid_(own_uid) {
   if (!rules_.allow.empty()) return;
   Rule own_user;
   own_user.users = {{"the broker's own", own_uid}};
@@ -137,25 +142,41 @@ Verdict Policy::may_connect(const Identity& who) const {
                      remedy(who, "")};
 }
 
-Verdict Policy::may(const Identity& who, Action action, std::string_view filter) const {
-  const std::string refusal =
-      describe(who) + " may not " + to_string(action) + " " + quoted(filter) + ": ";
-  if (auto checked = check_filter(filter); !checked) {
-    return {false, refusal + checked.error().message};
-  }
+std::optional<std::string> Policy::denied(const Identity& who, Action action,
+                                          std::string_view filter, bool everything) const {
+  const std::string refusal = refusal_of(who, action, filter);
   for (const Rule& rule : rules_.deny) {
     if (!is_about(rule, who) || !is_about(rule, action)) continue;
-    if (rule.filters.empty()) {
-      return {false, refusal + "the [[deny]] rule at " + place_of(rule) +
-                         " refuses every topic; narrow or remove it"};
+    if (rule.filters.empty() && everything) {
+      return refusal + "the [[deny]] rule at " + place_of(rule) +
+             " refuses every topic; narrow or remove it";
     }
     for (const std::string& denied : rule.filters) {
       const std::optional<std::string> expanded = denied_filter(denied, who);
       if (expanded && !filters_overlap(*expanded, filter)) continue;
-      return {false, refusal + "the [[deny]] rule at " + place_of(rule) + " refuses " +
-                         quoted(denied) + "; ask for less, or narrow or remove it"};
+      return refusal + "the [[deny]] rule at " + place_of(rule) + " refuses " + quoted(denied) +
+             "; ask for less, or narrow or remove it";
     }
   }
+  return std::nullopt;
+}
+
+bool Policy::is_named(const Identity& who, Action action, std::string_view filter) const {
+  return std::any_of(rules_.allow.begin(), rules_.allow.end(), [&](const Rule& rule) {
+    if (!allows(rule, who) || !is_about(rule, action)) return false;
+    return std::any_of(rule.filters.begin(), rule.filters.end(), [&](const std::string& allowed) {
+      const std::optional<std::string> expanded = allowed_filter(allowed, who);
+      return expanded && filter_includes(*expanded, filter);
+    });
+  });
+}
+
+Verdict Policy::may(const Identity& who, Action action, std::string_view filter) const {
+  const std::string refusal = refusal_of(who, action, filter);
+  if (auto checked = check_filter(filter); !checked) {
+    return {false, refusal + checked.error().message};
+  }
+  if (auto why = denied(who, action, filter, true)) return {false, std::move(*why)};
   const Rule* partly = nullptr;
   std::string part;
   for (const Rule& rule : rules_.allow) {

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -20,15 +21,19 @@ enum class Action : std::uint8_t {
   publish,    ///< Create a stream under a topic.
   subscribe,  ///< Read streams whose topics a filter matches.
   monitor,    ///< See their counters, not what they carry.
+  request,    ///< Ask services whose names a filter matches.
+  serve,      ///< Answer for them.
 };
 struct NamedAction {
   Action action;
   const char* name;  ///< In the configuration, and in "may not <name>".
 };
-inline constexpr std::array<NamedAction, 3> kActions{{
+inline constexpr std::array<NamedAction, 5> kActions{{
     {Action::publish, "publish"},
     {Action::subscribe, "subscribe"},
     {Action::monitor, "monitor"},
+    {Action::request, "request"},
+    {Action::serve, "serve"},
 }};
 const char* to_string(Action action) noexcept;
 
@@ -41,6 +46,7 @@ struct Identity {
   pid_t pid = 0;
   std::string user_name;  ///< Empty when the system knows none.
   std::string node_name;
+  std::uint64_t node_id = 0;
 };
 
 /// A user or a group.
@@ -91,15 +97,35 @@ class Policy {
   /// Whether anything is allowed to `who` at all. To be asked when the node's name is known.
   [[nodiscard]] Verdict may_connect(const Identity& who) const;
 
-  /// Whether all that `filter` (for publishing: a topic) matches is allowed. An invalid one is not.
+  /// Whether all that `filter` (for publishing: a topic; for request and serve: a service's name)
+  /// matches is allowed by the rules. An invalid one is not.
   [[nodiscard]] Verdict may(const Identity& who, Action action, std::string_view filter) const;
 
+  /// Whether a stream may be created under `topic`, or `filter` be subscribed to. As may(), but
+  /// for topics with a meaning (topic_rules.cpp).
+  [[nodiscard]] Verdict may_publish(const Identity& who, std::string_view topic) const;
+  [[nodiscard]] Verdict may_subscribe(const Identity& who, std::string_view filter) const;
+
  private:
+  /// Why a [[deny]] refuses it; nothing when none does. `everything`: one without filters, too.
+  [[nodiscard]] std::optional<std::string> denied(const Identity& who, Action action,
+                                                  std::string_view filter, bool everything) const;
+  /// May because of what it is, without an [[allow]]; a [[deny]] still wins.
+  [[nodiscard]] Verdict may_anyway(const Identity& who, Action action,
+                                   std::string_view filter) const;
+  /// The action on a service, which a [[deny]] of the topic itself refuses as well.
+  [[nodiscard]] Verdict may_for_service(const Identity& who, Action action,
+                                        std::string_view service, Action literal,
+                                        std::string_view filter) const;
+  [[nodiscard]] Verdict may_publish_system(const Identity& who, std::string_view topic) const;
+  /// Whether the filters of an [[allow]] name it; one without filters does not.
+  [[nodiscard]] bool is_named(const Identity& who, Action action, std::string_view filter) const;
   [[nodiscard]] std::string place_of(const Rule& rule) const;
   /// What to add to the configuration.
   [[nodiscard]] std::string remedy(const Identity& who, const std::string& more) const;
 
   Rules rules_;
+  uid_t own_uid_;
   std::string default_;  ///< Says who is let in without [[allow]]; empty when there is one.
 };
 

@@ -187,6 +187,7 @@ Result<void> Session::on_hello(transport::Received& received) {
   if (auto valid = transport::check_introduction(*hello); !valid) return valid;
   if (hello->node_id == 0) return Error{Errc::invalid_argument, 0, "a node needs an id"};
   peer_.who.node_name = hello->node;
+  peer_.who.node_id = hello->node_id;
   last_words_ = hello->last_words;
   auto welcome = service_.welcome(*this, *hello);
   if (!welcome) return std::move(welcome).error();
