@@ -10,7 +10,7 @@ purposes="core capture vision photos demo test model fuzz bench tidy cross"
 
 packages_for() {
   case $1 in
-    core) echo g++ cmake ninja-build libboost-dev flatbuffers-compiler libflatbuffers-dev libcli11-dev libspdlog-dev libsystemd-dev libtomlplusplus-dev pkg-config nlohmann-json3-dev libncurses-dev libturbojpeg0-dev ;;
+    core) echo g++ cmake ninja-build libboost-dev flatbuffers-compiler libflatbuffers-dev libcli11-dev libspdlog-dev libsystemd-dev libtomlplusplus-dev pkg-config nlohmann-json3-dev libncurses-dev libturbojpeg0-dev libsqlite3-dev ;;
     capture) echo libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstrtspserver-1.0-dev gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav ;;
     vision) echo libopencv-dev opencv-data ;;
     photos) echo visp-images-data python-matplotlib-data ;;
