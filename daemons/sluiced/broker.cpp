@@ -37,8 +37,12 @@ std::string describe(const Session& session) {
 
 }  // namespace
 
-Broker::Broker(EventLoop& loop, Policy policy, LimitTable limits)
-    : loop_(loop), policy_(std::move(policy)), ledger_(std::move(limits)), id_(random_id()) {
+Broker::Broker(EventLoop& loop, Policy policy, LimitTable limits, std::vector<TopicRule> topics)
+    : loop_(loop),
+      policy_(std::move(policy)),
+      topics_(std::move(topics)),
+      ledger_(std::move(limits)),
+      id_(random_id()) {
   look_timer_ = loop_.at(shm::deadline_in(kHeartbeatNs), [this] { look_around(); });
 }
 

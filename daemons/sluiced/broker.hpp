@@ -7,6 +7,7 @@
 #include "daemons/sluiced/policy.hpp"
 #include "daemons/sluiced/registry.hpp"
 #include "daemons/sluiced/session.hpp"
+#include "daemons/sluiced/topic_traits.hpp"
 
 #include <cstdint>
 #include <map>
@@ -14,6 +15,7 @@
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 namespace sluice::broker {
 
@@ -22,15 +24,16 @@ class Broker final : private Service, private Audience {
  public:
   static constexpr std::uint64_t kHeartbeatNs = 2'500'000'000;
 
-  Broker(EventLoop& loop, Policy policy, LimitTable limits);
+  Broker(EventLoop& loop, Policy policy, LimitTable limits, std::vector<TopicRule> topics = {});
   ~Broker() override;
 
   /// Takes in who has connected, or tells it why not.
   void adopt(shm::UniqueFd socket);
 
   /// New rights and limits hold at once, for what there is too: what is no longer allowed is
-  /// revoked. Who has more than a new limit keeps it, and gets no more.
-  void replace(Policy policy, LimitTable limits);
+  /// revoked. Who has more than a new limit keeps it, and gets no more. What topics are holds for
+  /// new streams.
+  void replace(Policy policy, LimitTable limits, std::vector<TopicRule> topics = {});
 
   [[nodiscard]] const Registry& registry() const noexcept { return registry_; }
   [[nodiscard]] std::size_t session_count() const noexcept { return sessions_.size(); }
@@ -102,6 +105,7 @@ class Broker final : private Service, private Audience {
 
   EventLoop& loop_;
   Policy policy_;
+  std::vector<TopicRule> topics_;
   Ledger ledger_;
   Registry registry_{*this};
   Attaching attaching_;

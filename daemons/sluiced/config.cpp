@@ -63,6 +63,7 @@ class Reader : public daemon::TomlReader {
             {"limits", [&](const toml::node& node) { config.limits = read_limits(node); }},
             {"allow", [&](const toml::node& node) { config.rules.allow = read_rules(node, true); }},
             {"deny", [&](const toml::node& node) { config.rules.deny = read_rules(node, false); }},
+            {"topic", [&](const toml::node& node) { config.topics = read_topics(node); }},
         });
     if (auto error = first_error()) return std::move(*error);
     return config;
@@ -103,24 +104,29 @@ class Reader : public daemon::TomlReader {
     read_table(node, "[limits]",
                {{"each_user",
                  [&](const toml::node& each) {
-                   limits.each_user = read_values(each, "limits.each_user", limits.each_user);
+                   limits.each_user = read_values(each, "limits.each_user", limits.each_user, true);
                  }},
                 {"in_all",
                  [&](const toml::node& all) {
-                   limits.in_all = read_values(all, "limits.in_all", limits.in_all);
+                   limits.in_all = read_values(all, "limits.in_all", limits.in_all, false);
                  }},
                 // The last, since what it leaves out is each_user's.
                 {"user", [&](const toml::node& users) { read_users(users, limits); }}});
     return limits;
   }
 
-  Limits read_values(const toml::node& node, const std::string& where, Limits limits) {
+  Limits read_values(const toml::node& node, const std::string& where, Limits limits,
+                     bool of_a_user) {
     std::vector<Field> fields;
-    fields.reserve(kLimitFields.size());
-    for (const LimitField& field : kLimitFields) {
+    fields.reserve(kLimitFields.size() + kStreamLimitFields.size());
+    const auto add = [&](const LimitField& field) {
       fields.push_back({field.name, [this, &limits, &where, &field](const toml::node& value) {
                           limits.*field.value = read_limit(value, where + "." + field.name, field);
                         }});
+    };
+    for (const LimitField& field : kLimitFields) add(field);
+    for (const LimitField& field : kStreamLimitFields) {
+      if (of_a_user) add(field);
     }
     read_table(node, "[" + where + "]", fields);
     return limits;
@@ -128,7 +134,7 @@ class Reader : public daemon::TomlReader {
 
   std::uint64_t read_limit(const toml::node& node, const std::string& what,
                            const LimitField& field) {
-    const bool in_bytes = field.value == &Limits::bytes;
+    const bool in_bytes = field.value == &Limits::bytes || field.value == &Limits::message_bytes;
     const std::uint64_t most =
         field.value == &Limits::requests_per_second ? kMaxRequestsPerSecond : kMaxLimit;
     std::optional<std::uint64_t> value;
@@ -166,7 +172,7 @@ class Reader : public daemon::TomlReader {
     }
     for (const auto& [key, value] : *users) {
       const std::string name(key.str());
-      UserLimits own{name, read_values(value, "limits.user." + name, limits.each_user)};
+      UserLimits own{name, read_values(value, "limits.user." + name, limits.each_user, true)};
       const auto uid = id_of(name, accounts_.user);
       if (!uid) {
         fail(key.source().begin, "there is no user " + quoted(name) +
@@ -176,6 +182,66 @@ class Reader : public daemon::TomlReader {
                                      " are the same user; keep one of the tables");
       }
     }
+  }
+
+  std::vector<TopicRule> read_topics(const toml::node& node) {
+    std::vector<TopicRule> topics;
+    const toml::array* array = node.as_array();
+    if (array == nullptr) {
+      fail(node, "topics are a list; write [[topic]] with two brackets before each of them");
+      return topics;
+    }
+    for (const toml::node& element : *array) {
+      if (!element.is_table()) {
+        fail(element, "a topic is a table; write [[topic]] and its keys on lines of their own");
+        continue;
+      }
+      TopicRule topic = read_topic(element);
+      check_contradiction(element, topics, topic);
+      topics.push_back(std::move(topic));
+    }
+    return topics;
+  }
+
+  TopicRule read_topic(const toml::node& node) {
+    TopicRule topic;
+    topic.line = node.source().begin.line;
+    const std::size_t problems_before = problems();
+    read_table(
+        *node.as_table(), "[[topic]]",
+        {{"filter",
+          [&](const toml::node& value) {
+            topic.filter = read_string(value, "filter");
+            if (auto checked = check_filter(topic.filter); !checked) {
+              fail(value, checked.error().message);
+            }
+          }},
+         {"sensitive",
+          [&](const toml::node& value) { topic.traits.sensitive = read_bool(value, "sensitive"); }},
+         {"durable",
+          [&](const toml::node& value) { topic.traits.durable = read_bool(value, "durable"); }}});
+    if (problems() != problems_before) return topic;
+    if (topic.filter.empty()) {
+      fail(node, "the [[topic]] does not say which; add filter");
+    } else if (!topic.traits.sensitive && !topic.traits.durable) {
+      fail(node, "the [[topic]] says nothing; add sensitive = true or durable = true");
+    }
+    return topic;
+  }
+
+  // Between filters that only overlap, sensitive wins; by one and the same nobody can mean both.
+  void check_contradiction(const toml::node& node, const std::vector<TopicRule>& before,
+                           const TopicRule& topic) {
+    TopicTraits all = topic.traits;
+    for (const TopicRule& other : before) {
+      if (other.filter != topic.filter) continue;
+      all.sensitive = all.sensitive || other.traits.sensitive;
+      all.durable = all.durable || other.traits.durable;
+    }
+    if (!all.sensitive || !all.durable) return;
+    fail(node, quoted(topic.filter) +
+                   " is sensitive, hence never recorded, and durable, hence always; decide for "
+                   "one of them");
   }
 
   std::vector<Rule> read_rules(const toml::node& node, bool allow) {

@@ -4,6 +4,7 @@
 #include "daemons/common/log.hpp"
 #include "daemons/sluiced/limits.hpp"
 #include "daemons/sluiced/policy.hpp"
+#include "daemons/sluiced/topic_traits.hpp"
 #include "sluice/result.hpp"
 
 #include <cstddef>
@@ -12,6 +13,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace sluice::broker {
 
@@ -25,6 +27,7 @@ struct Config {
   LogOptions log;
   LimitTable limits;
   Rules rules;
+  std::vector<TopicRule> topics;
 };
 
 /// Who users and groups are, where they are not written as numbers. By default the system's word.

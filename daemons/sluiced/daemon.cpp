@@ -58,7 +58,7 @@ void reload(const DaemonOptions& options, Broker& broker) {
   if (config) {
     set_up_log(config->log);
     LimitTable limits = std::move(config->limits);
-    broker.replace(policy_of(*config), std::move(limits));
+    broker.replace(policy_of(*config), std::move(limits), std::move(config->topics));
     log_info("the configuration was read again");
   } else {
     log_error("the configuration stays as it was: " + config.error().message);
@@ -81,7 +81,7 @@ Result<void> run_daemon(const DaemonOptions& options) {
   auto listener = open_listener(config->socket);
   if (!listener) return std::move(listener).error();
 
-  Broker broker{*loop, policy_of(*config), config->limits};
+  Broker broker{*loop, policy_of(*config), config->limits, config->topics};
   auto started = listener->start(*loop, [&](shm::UniqueFd fd) { broker.adopt(std::move(fd)); });
   if (!started) return started;
   started = signals->start(

@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <string>
 
 #ifndef F_SEAL_FUTURE_WRITE
@@ -42,11 +43,11 @@ Result<std::uint64_t> check_memory(int fd, const std::string& what, uid_t owner)
 
 }  // namespace
 
-Result<std::uint64_t> check_stream(std::span<const shm::UniqueFd> descriptors,
-                                   std::uint64_t stream_id, uid_t owner) {
+Result<StreamSize> check_stream(std::span<const shm::UniqueFd> descriptors, std::uint64_t stream_id,
+                                uid_t owner) {
   if (descriptors.size() < 2) return untrusted("a stream needs a control segment and a pool");
   auto total = check_memory(descriptors[0].get(), "the control segment", owner);
-  if (!total) return total;
+  if (!total) return std::move(total).error();
   const auto view = shm::View::open(descriptors[0].get(), "the control segment", *total);
   if (!view) return view.error();
   const auto geometry = shm::verify(*view);
@@ -59,17 +60,30 @@ Result<std::uint64_t> check_stream(std::span<const shm::UniqueFd> descriptors,
   for (std::size_t i = 1; i < descriptors.size(); ++i) {
     const std::string what = "pool " + std::to_string(i - 1);
     auto bytes = check_memory(descriptors[i].get(), what, owner);
-    if (!bytes) return bytes;
+    if (!bytes) return std::move(bytes).error();
     if (i <= geometry->pool_count && *bytes != geometry->pools[i - 1].pool_bytes) {
       return untrusted(what + " has not the size that the stream's header says");
     }
     *total += *bytes;
   }
-  return total;
+  StreamSize size{*total, 0};
+  for (std::uint32_t i = 0; i < geometry->pool_count; ++i) {
+    size.payload_bytes = std::max(size.payload_bytes, geometry->capacity(i));
+  }
+  return size;
 }
 
-Result<std::uint64_t> check_pool(const shm::UniqueFd& pool, uid_t owner) {
-  return check_memory(pool.get(), "the pool", owner);
+Result<StreamSize> check_pool(const shm::UniqueFd& pool, std::uint32_t number,
+                              const shm::UniqueFd& control, uid_t owner) {
+  auto bytes = check_memory(pool.get(), "the pool", owner);
+  if (!bytes) return std::move(bytes).error();
+  StreamSize size{*bytes, 0};
+  const auto view = shm::View::open(control.get(), "the control segment");
+  if (!view) return view.error();
+  const auto geometry = shm::verify(*view);
+  if (!geometry) return geometry.error();
+  if (number < geometry->pool_count) size.payload_bytes = geometry->capacity(number);
+  return size;
 }
 
 Result<void> check_arena(const shm::UniqueFd& arena, std::uint64_t bytes, uid_t owner) {

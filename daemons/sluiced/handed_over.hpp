@@ -12,13 +12,19 @@
 namespace sluice::broker {
 
 /// A stream's control segment and pools: sealed memfds of user `owner`, the header with this
-/// stream_id, the pools of the sizes that it names. The bytes of all of them. `untrusted`
-/// otherwise. Maps and unmaps the control segment.
-Result<std::uint64_t> check_stream(std::span<const shm::UniqueFd> descriptors,
-                                   std::uint64_t stream_id, uid_t owner);
+/// stream_id, the pools of the sizes that it names. `untrusted` otherwise. Maps and unmaps the
+/// control segment.
+struct StreamSize {
+  std::uint64_t bytes = 0;          ///< Of all of them.
+  std::uint64_t payload_bytes = 0;  ///< The largest that there is a slot for.
+};
+Result<StreamSize> check_stream(std::span<const shm::UniqueFd> descriptors, std::uint64_t stream_id,
+                                uid_t owner);
 
-/// A further pool: its size.
-Result<std::uint64_t> check_pool(const shm::UniqueFd& pool, uid_t owner);
+/// The stream's further pool, with its number: its own size, and the payload that `control` says
+/// its slots have.
+Result<StreamSize> check_pool(const shm::UniqueFd& pool, std::uint32_t number,
+                              const shm::UniqueFd& control, uid_t owner);
 
 /// A reader or wake arena of exactly `bytes`. What lies in it is checked by those who map it.
 Result<void> check_arena(const shm::UniqueFd& arena, std::uint64_t bytes, uid_t owner);

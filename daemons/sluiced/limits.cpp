@@ -95,6 +95,21 @@ Result<void> Ledger::request(uid_t uid, std::uint64_t now_ns) {
   return {};
 }
 
+Result<void> Ledger::check_stream(uid_t uid, std::uint64_t payload_bytes) const {
+  const Limits& limits = limits_of(uid);
+  const auto& [bytes_name, bytes] = kStreamLimitFields[0];
+  const auto& [rate_name, rate] = kStreamLimitFields[1];
+  // Slots are planned in whole lines, so that they have up to a line more than was asked for.
+  constexpr std::uint64_t kLine = 64;
+  if (payload_bytes >= kLine && payload_bytes - kLine >= limits.*bytes) {
+    return exhausted(name_of(uid) + " may have messages of " + std::to_string(limits.*bytes) +
+                     " bytes and this stream has room for " + std::to_string(payload_bytes) +
+                     "; make its slots smaller, or raise " + key_of(uid, bytes_name));
+  }
+  if (limits.*rate != 0) return {};
+  return exhausted(name_of(uid) + " may publish no messages; raise " + key_of(uid, rate_name));
+}
+
 std::uint64_t Ledger::used(uid_t uid, Resource resource) const noexcept {
   const auto at = accounts_.find(uid);
   return at == accounts_.end() ? 0 : at->second.used[index_of(resource)];

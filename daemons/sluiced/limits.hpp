@@ -5,6 +5,7 @@
 // given back when it goes; a charge that would pass a limit is refused and changes nothing.
 #pragma once
 
+#include "sluice/options.hpp"
 #include "sluice/result.hpp"
 
 #include <sys/types.h>
@@ -20,6 +21,8 @@ namespace sluice::broker {
 /// Of the machine, in bytes.
 std::uint64_t physical_memory() noexcept;
 
+inline constexpr std::uint64_t kNoLimit = ~std::uint64_t{0};
+
 /// Limits of one user, or of all together. 0 means none at all, not "no limit".
 struct Limits {
   std::uint64_t bytes = physical_memory() / 2;  ///< That streams may grow to, used or not.
@@ -28,6 +31,9 @@ struct Limits {
   std::uint64_t connections = 1'000;
   std::uint64_t requests_per_second =
       10'000;  ///< Messages to the broker; a second's worth at once.
+  // Of each stream; not of all users together.
+  std::uint64_t message_bytes = kMaxSlotBytes;   ///< Largest payload.
+  std::uint64_t messages_per_second = kNoLimit;  ///< The publisher's library keeps to it.
 };
 
 inline constexpr std::uint64_t kMaxRequestsPerSecond = 1'000'000;
@@ -43,6 +49,12 @@ inline constexpr std::array<LimitField, 5> kLimitFields{{
     {"subscriptions", &Limits::subscriptions},
     {"connections", &Limits::connections},
     {"requests_per_second", &Limits::requests_per_second},
+}};
+
+/// Those of each stream, likewise.
+inline constexpr std::array<LimitField, 2> kStreamLimitFields{{
+    {"message_bytes", &Limits::message_bytes},
+    {"messages_per_second", &Limits::messages_per_second},
 }};
 
 /// What is charged and given back. In the order of kLimitFields.
@@ -93,6 +105,14 @@ class Ledger {
   /// One message to the broker at `now_ns`: `exhausted` when they come too fast. A refused one
   /// costs nothing, so the flood of one user does not use up what others may send.
   Result<void> request(uid_t uid, std::uint64_t now_ns);
+
+  /// Whether this user may have a stream with such a payload: `exhausted` with the limit and its
+  /// key.
+  [[nodiscard]] Result<void> check_stream(uid_t uid, std::uint64_t payload_bytes) const;
+  /// Of each stream of this user; kNoLimit: as many as it likes.
+  [[nodiscard]] std::uint64_t messages_per_second(uid_t uid) const noexcept {
+    return limits_of(uid).messages_per_second;
+  }
 
   /// From now on. Whoever has more already keeps it, and gets no more.
   void set_limits(LimitTable limits) { limits_ = std::move(limits); }

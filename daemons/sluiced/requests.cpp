@@ -58,14 +58,15 @@ Result<void> Broker::advertise(Session& session, protocol::AdvertiseT& body, std
   }
   if (scarce(fds)) return too_few_descriptors();
   if (fds.size() > 1 + kMaxPools) return untrusted("a stream has at most 8 pools");
-  auto bytes = check_stream(fds, body.stream_id, session.who().uid);
-  if (!bytes) return std::move(bytes).error();
+  auto size = check_stream(fds, body.stream_id, session.who().uid);
+  if (!size) return std::move(size).error();
   if (registry_.stream(body.stream_id) != nullptr) {
     return refused("there is a stream with this id already");
   }
   const uid_t uid = session.who().uid;
+  if (auto room = ledger_.check_stream(uid, size->payload_bytes); !room) return room;
   if (auto room = ledger_.charge(uid, Resource::streams, 1); !room) return room;
-  if (auto room = charge_stream(session, body.stream_id, body.offer->planned_bytes, *bytes);
+  if (auto room = charge_stream(session, body.stream_id, body.offer->planned_bytes, size->bytes);
       !room) {
     ledger_.give_back(uid, Resource::streams, 1);
     return room;
@@ -76,9 +77,14 @@ Result<void> Broker::advertise(Session& session, protocol::AdvertiseT& body, std
   stream.topic = std::move(body.topic);
   stream.offer = std::move(*body.offer);
   for (shm::UniqueFd& fd : fds) stream.descriptors.push_back(transport::share(std::move(fd)));
+  const TopicTraits traits = traits_of(topics_, stream.topic);
+  stream.offer.sensitive = stream.offer.sensitive || traits.sensitive;
+  stream.offer.durable = traits.durable && !stream.offer.sensitive;
   protocol::AdvertisedT answer;
   answer.sensitive = stream.offer.sensitive;
   answer.durable = stream.offer.durable;
+  const std::uint64_t rate = ledger_.messages_per_second(uid);
+  answer.messages_per_second = rate == kNoLimit ? 0 : rate;
   answer.matching = registry_.count_fitting(stream);
   shares_[stream.id].told_matching = answer.matching;
   if (auto added = registry_.add(std::move(stream)); !added) return added;
@@ -94,9 +100,11 @@ Result<void> Broker::add_pool(Session& session, const protocol::AddPoolT& body,
   if (fds.size() != 1) return untrusted("AddPool comes with one descriptor");
   if (scarce(fds)) return too_few_descriptors();
   if ((*stream)->descriptors.size() > kMaxPools) return refused("a stream has at most 8 pools");
-  auto bytes = check_pool(fds[0], session.who().uid);
-  if (!bytes) return std::move(bytes).error();
-  const std::uint64_t total = shares_[body.stream_id].handed_over + *bytes;
+  const uid_t uid = session.who().uid;
+  auto size = check_pool(fds[0], body.pool, *(*stream)->descriptors.front(), uid);
+  if (!size) return std::move(size).error();
+  if (auto room = ledger_.check_stream(uid, size->payload_bytes); !room) return room;
+  const std::uint64_t total = shares_[body.stream_id].handed_over + size->bytes;
   if (auto room = charge_stream(session, body.stream_id, 0, total); !room) return room;
   auto added = registry_.add_pool(body.stream_id, body.pool, transport::share(std::move(fds[0])));
   if (added) session.answer(request, protocol::DoneT{});

@@ -19,8 +19,9 @@ void tell_revoked(Session& session, Id stream, Id subscription, const std::strin
 
 }  // namespace
 
-void Broker::replace(Policy policy, LimitTable limits) {
+void Broker::replace(Policy policy, LimitTable limits, std::vector<TopicRule> topics) {
   policy_ = std::move(policy);
+  topics_ = std::move(topics);
   ledger_.set_limits(std::move(limits));
   for (const auto& [number, session] : sessions_) {
     if (session->node() == 0 || session->over()) continue;

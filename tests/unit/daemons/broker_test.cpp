@@ -143,6 +143,46 @@ TEST_F(BrokerTest, AnIntroductionIsShownToWatchersAndMayNotBeTooLong) {
   EXPECT_TRUE(wordy.is_closed());
 }
 
+TEST_F(BrokerTest, APublisherIsToldWhatTheConfigurationSaysOfItsTopicAndUser) {
+  LimitTable limits;
+  limits.each_user.messages_per_second = 50;
+  const std::vector<TopicRule> topics{{1, "door/#", {false, true}}, {2, "+/pin", {true, false}}};
+  broker_->replace(everything(), limits, topics);
+  BrokerClient client = node(1);
+  const FakeStream door, pin, own, light;
+  ASSERT_TRUE(client.advertise(door, "door/bell"));
+  EXPECT_TRUE(client.advertised.durable);
+  EXPECT_FALSE(client.advertised.sensitive);
+  EXPECT_EQ(client.advertised.messages_per_second, 50u);
+  ASSERT_TRUE(client.advertise(pin, "door/pin"));
+  EXPECT_FALSE(client.advertised.durable) << "sensitive wins";
+  EXPECT_TRUE(client.advertised.sensitive);
+  protocol::OfferT offer;
+  offer.sensitive = true;
+  offer.durable = true;
+  ASSERT_TRUE(client.advertise(own, "door/own", offer));
+  EXPECT_FALSE(client.advertised.durable);
+  EXPECT_TRUE(client.advertised.sensitive);
+  broker_->replace(everything(), LimitTable{});
+  offer.sensitive = false;
+  ASSERT_TRUE(client.advertise(light, "door/light", offer));
+  EXPECT_FALSE(client.advertised.durable) << "which is not the publisher's to say";
+  EXPECT_EQ(client.advertised.messages_per_second, 0u);
+  EXPECT_TRUE(broker_->registry().stream(door.id)->offer.durable) << "holds for new streams";
+}
+
+TEST_F(BrokerTest, AStreamWithTooLargeMessagesIsRefusedWithTheKey) {
+  LimitTable limits;
+  limits.each_user.message_bytes = 1'000;
+  broker_->replace(everything(), limits);
+  BrokerClient client = node(1);
+  const FakeStream small{900}, large{2'000};
+  EXPECT_TRUE(client.advertise(small, "a")) << client.failure.message;
+  EXPECT_FALSE(client.advertise(large, "b"));
+  EXPECT_NE(client.failure.message.find("message_bytes"), std::string::npos)
+      << client.failure.message;
+}
+
 TEST_F(BrokerTest, GoodbyeEndsASession) {
   BrokerClient client = node(1);
   client.send(protocol::GoodbyeT{}, {}, false);

@@ -46,6 +46,8 @@ std::string contents(const std::string& path) {
 void expect_equal(const Limits& a, const Limits& b) {
   for (const LimitField& field : kLimitFields)
     EXPECT_EQ(a.*field.value, b.*field.value) << field.name;
+  for (const LimitField& field : kStreamLimitFields)
+    EXPECT_EQ(a.*field.value, b.*field.value) << field.name;
 }
 
 TEST(Config, OfAnEmptyFileIsTheDefault) {
@@ -71,6 +73,7 @@ json = true
 connections = 50
 [limits.user.viewer]
 streams = 7
+messages_per_second = 20
 bytes = 1_000
 [limits.each_user]
 bytes = "512 MiB"
@@ -78,6 +81,7 @@ streams = 1
 subscriptions = 0
 connections = 3
 requests_per_second = 1_000_000
+message_bytes = "64 KiB"
 
 [[allow]]
 user = ["camera", "4711"]
@@ -91,11 +95,17 @@ actions = "subscribe"
 filters = "a"
 [[deny]]
 node = "*"
+[[topic]]
+filter = "door/#"
+durable = true
+[[topic]]
+filter = "+/pin"
+sensitive = true
 )");
   EXPECT_EQ(config.socket, "/run/x.sock");
   EXPECT_EQ(config.log.level, LogLevel::debug);
   EXPECT_TRUE(config.log.json);
-  const Limits each_user{std::uint64_t{512} << 20, 1, 0, 3, 1'000'000};
+  const Limits each_user{std::uint64_t{512} << 20, 1, 0, 3, 1'000'000, 65'536};
   expect_equal(config.limits.each_user, each_user);
   EXPECT_EQ(config.limits.in_all.connections, 50u);
   EXPECT_EQ(config.limits.in_all.streams, LimitTable{}.in_all.streams);
@@ -103,11 +113,11 @@ node = "*"
   const UserLimits& viewer = config.limits.users.at(kFirstId + 1);
   EXPECT_EQ(viewer.name, "viewer");
   // What an override leaves out is each_user's, although that stands below it.
-  expect_equal(viewer.limits, {1'000, 7, 0, 3, 1'000'000});
+  expect_equal(viewer.limits, {1'000, 7, 0, 3, 1'000'000, 65'536, 20});
 
   ASSERT_EQ(config.rules.allow.size(), 2u);
   const Rule& first = config.rules.allow[0];
-  EXPECT_EQ(first.line, 18u);
+  EXPECT_EQ(first.line, 20u);
   ASSERT_EQ(first.users.size(), 2u);
   EXPECT_EQ(first.users[0].id, kFirstId);
   EXPECT_EQ(first.users[1].id, 4711u);
@@ -122,6 +132,23 @@ node = "*"
   EXPECT_EQ(config.rules.deny[0].nodes, (std::vector<std::string>{"*"}));
   EXPECT_TRUE(config.rules.deny[0].actions.empty());
   EXPECT_TRUE(config.rules.deny[0].filters.empty());
+  ASSERT_EQ(config.topics.size(), 2u);
+  EXPECT_EQ(config.topics[0].filter, "door/#");
+  EXPECT_TRUE(config.topics[0].traits.durable);
+  EXPECT_FALSE(config.topics[0].traits.sensitive);
+  EXPECT_TRUE(config.topics[1].traits.sensitive);
+}
+
+TEST(Config, WhatIsSensitiveIsNotDurableWhereFiltersOverlap) {
+  const Config config = good(
+      "[[topic]]\nfilter = 'door/#'\ndurable = true\n"
+      "[[topic]]\nfilter = '+/pin'\nsensitive = true\n");
+  EXPECT_TRUE(traits_of(config.topics, "door/bell").durable);
+  EXPECT_FALSE(traits_of(config.topics, "door/bell").sensitive);
+  EXPECT_FALSE(traits_of(config.topics, "door/pin").durable);
+  EXPECT_TRUE(traits_of(config.topics, "door/pin").sensitive);
+  EXPECT_FALSE(traits_of(config.topics, "light").durable);
+  EXPECT_FALSE(traits_of(config.topics, "light").sensitive);
 }
 
 TEST(Config, ReadsBytesWithTheirUnit) {
@@ -152,7 +179,7 @@ TEST(Config, SaysWhereAndWhatIsWrongAndWhatToDo) {
           Wrong{
               "sockets = '/x'",
               "x.toml:1:1: there is no key 'sockets' in the file; it may have socket, log, limits, "
-              "allow and deny"},
+              "allow, deny and topic"},
           Wrong{"\n socket = 5", "x.toml:2:11: socket is a string; put it between quotation marks"},
           Wrong{"socket = 'run/x'", "x.toml:1:10: socket is 'run/x'; write an absolute path"},
           Wrong{"[log]\nlevel = 'loud'",
@@ -165,7 +192,8 @@ TEST(Config, SaysWhereAndWhatIsWrongAndWhatToDo) {
                 "x.toml:1:7: [log] is a table; write [log] and its keys on lines of their own"},
           Wrong{"[limits.each_user]\nfiles = 1",
                 "x.toml:2:1: there is no key 'files' in [limits.each_user]; it may have bytes, "
-                "streams, subscriptions, connections and requests_per_second"},
+                "streams, subscriptions, connections, requests_per_second, message_bytes and "
+                "messages_per_second"},
           Wrong{"[limits.each_user]\nstreams = '5 MiB'",
                 "x.toml:2:11: limits.each_user.streams is no number from 0 to 4611686018427387904; "
                 "write one such as 1_000"},
@@ -181,6 +209,29 @@ TEST(Config, SaysWhereAndWhatIsWrongAndWhatToDo) {
                 "x.toml:2:14: 'camera' and '1000' are the same user; keep one of the tables"},
           Wrong{"[limits]\nuser = 5",
                 "x.toml:2:8: limits.user is a table of users; write [limits.user.NAME]"},
+          Wrong{"[limits.in_all]\nmessage_bytes = 5",
+                "x.toml:2:1: there is no key 'message_bytes' in [limits.in_all]; it may have "
+                "bytes, streams, subscriptions, connections and requests_per_second"},
+          Wrong{"[topic]\nfilter = 'a'",
+                "x.toml:1:1: topics are a list; write [[topic]] with two brackets before each of "
+                "them"},
+          Wrong{"topic = ['a']",
+                "x.toml:1:10: a topic is a table; write [[topic]] and its keys on lines of their "
+                "own"},
+          Wrong{"[[topic]]\nsensitive = true",
+                "x.toml:1:1: the [[topic]] does not say which; add filter"},
+          Wrong{"[[topic]]\nfilter = 'a'\nsensitive = false",
+                "x.toml:1:1: the [[topic]] says nothing; add sensitive = true or durable = true"},
+          Wrong{"[[topic]]\nfilter = 'a/#/b'\ndurable = true",
+                "x.toml:2:10: filter 'a/#/b' has '#' in level 2 before others; '#' must be the "
+                "last level, '+' stands for one"},
+          Wrong{"[[topic]]\nfilter = 'a'\nsensitive = true\ndurable = true",
+                "x.toml:1:1: 'a' is sensitive, hence never recorded, and durable, hence always; "
+                "decide for one of them"},
+          Wrong{"[[topic]]\nfilter = 'a'\nsensitive = true\n[[topic]]\nfilter = 'a'\n"
+                "durable = true",
+                "x.toml:4:1: 'a' is sensitive, hence never recorded, and durable, hence always; "
+                "decide for one of them"},
           Wrong{"[allow]\nuser = 'camera'",
                 "x.toml:1:1: rules are a list; write [[allow]] with two brackets before each of "
                 "them"},

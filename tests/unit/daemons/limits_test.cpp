@@ -178,5 +178,24 @@ TEST(TokenBucket, EnduresATimeThatGoesBack) {
   EXPECT_TRUE(bucket.take(UINT64_MAX / 2 + kSecondNs, 1));
 }
 
+TEST(Limits, AStreamsPayloadIsHeldAgainstTheUsers) {
+  LimitTable limits;
+  limits.each_user.message_bytes = 1'000;
+  limits.users[7] = {"camera", Limits{}};
+  limits.users[8] = {"mute", Limits{}};
+  limits.users[8].limits.messages_per_second = 0;
+  const Ledger ledger{limits};
+  EXPECT_TRUE(ledger.check_stream(5, 1'000));
+  EXPECT_TRUE(ledger.check_stream(5, 1'063)) << "slots are whole lines";
+  const auto refused = ledger.check_stream(5, 1'064);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::exhausted);
+  EXPECT_NE(refused.error().message.find("limits.each_user.message_bytes"), std::string::npos)
+      << refused.error().message;
+  EXPECT_TRUE(ledger.check_stream(7, 6'000'000));
+  EXPECT_EQ(ledger.messages_per_second(7), kNoLimit);
+  EXPECT_FALSE(ledger.check_stream(8, 1));
+}
+
 }  // namespace
 }  // namespace sluice::broker
