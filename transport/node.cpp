@@ -71,6 +71,7 @@ Result<Monitor> Node::monitor(std::string_view filter) {
 }
 
 const std::string& Node::name() const noexcept { return impl_->name(); }
+const std::string& Node::version() const noexcept { return impl_->version(); }
 std::uint64_t Node::id() const noexcept { return impl_->id(); }
 bool Node::connected() const noexcept { return impl_->connected(); }
 int Node::fd() const noexcept { return impl_->fd(); }

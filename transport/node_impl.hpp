@@ -34,6 +34,7 @@ class NodeImpl final : private transport::LinkOwner {
   ~NodeImpl() override;
 
   [[nodiscard]] const std::string& name() const noexcept { return options_.name; }
+  [[nodiscard]] const std::string& version() const noexcept { return options_.version; }
   [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
   [[nodiscard]] bool connected();
   [[nodiscard]] int fd() const noexcept { return epoll_.get(); }

@@ -50,8 +50,17 @@ void Subscriber::Impl::join(std::shared_ptr<NodeImpl> with,
 }
 
 void Subscriber::Impl::add(transport::Attachment attachment) {
-  set->set.add(*attachment.reader);
+  if (!paused) set->set.add(*attachment.reader);
   streams.push_back(std::move(attachment));
+}
+
+void Subscriber::Impl::pause(bool now) {
+  if (paused == now) return;
+  for (const transport::Attachment& stream : streams) {
+    set->set.remove(*stream.reader);  // also what an earlier try has left there
+    if (!now) set->set.add(*stream.reader);
+  }
+  paused = now;
 }
 
 // Off the path of messages: only when the inbox holds something.
@@ -269,6 +278,8 @@ void Subscriber::forget_ended() noexcept {
   }
 }
 
+void Subscriber::pause(bool paused) { impl_->pause(paused); }
+
 int Subscriber::fd() const noexcept { return impl_->set->set.fd(); }
 bool Subscriber::arm() noexcept { return impl_->set->arm(); }
 void Subscriber::disarm() noexcept { impl_->set->set.disarm(); }
@@ -306,8 +317,9 @@ bool WaitSet::Impl::take_in() noexcept {
 }
 
 bool WaitSet::Impl::settled() const noexcept {
-  return std::any_of(members.begin(), members.end(),
-                     [](const Subscriber::Impl* member) { return member->revoked; });
+  return std::any_of(members.begin(), members.end(), [](const Subscriber::Impl* member) {
+    return member->revoked && !member->paused;
+  });
 }
 
 // The reader, when there is nothing but one: its own sleep is cheaper than a set's, and is

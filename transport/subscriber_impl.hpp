@@ -51,6 +51,7 @@ struct Subscriber::Impl {
   bool take_in() noexcept;
   bool grow(transport::GrownPool& pool) noexcept;
   void drop(std::size_t index) noexcept;
+  void pause(bool paused);
   [[nodiscard]] const transport::Attachment* origin(const Sample& sample,
                                                     const shm::Reader* reader) const noexcept;
   [[nodiscard]] SubscriptionStats stats() const noexcept;
@@ -60,6 +61,7 @@ struct Subscriber::Impl {
   std::size_t turn = 0;     // whose turn it is
   SubscriptionStats ended;  // of streams that are no more
   bool revoked = false;
+  bool paused = false;  // its readers are not in the set
   std::vector<transport::GrownPool> early;  // pools of streams that have not come in yet
   std::shared_ptr<transport::Subscription> subscription;
   std::shared_ptr<NodeImpl> node;

@@ -72,6 +72,7 @@ class SLUICE_EXPORT Node {
   Result<Monitor> monitor(std::string_view filter = "#");
 
   [[nodiscard]] const std::string& name() const noexcept;
+  [[nodiscard]] const std::string& version() const noexcept;
   [[nodiscard]] std::uint64_t id() const noexcept;
   /// Whether the broker is connected now.
   [[nodiscard]] bool connected() const noexcept;

@@ -110,6 +110,9 @@ class SLUICE_EXPORT Subscriber {
   /// that have ended and whose messages nobody resolved since the last call. Call it now and then.
   void forget_ended() noexcept;
 
+  /// While it is paused its messages end no wait: for who shares a set and cannot take any now.
+  void pause(bool paused);
+
   /// For epoll, GLib, asyncio, with SubscriptionOptions::pollable: as WaitSet's.
   [[nodiscard]] int fd() const noexcept;
   bool arm() noexcept;

@@ -672,6 +672,38 @@ TEST_F(NodeTest, AWaitSetIsInterruptedFromAnyThreadAndOnce) {
   EXPECT_TRUE(alone->take());
 }
 
+TEST_F(NodeTest, APausedSubscriberEndsNoWait) {
+  Node a = node("a");
+  auto set = WaitSet::create();
+  ASSERT_TRUE(set);
+  auto one = a.subscribe("one", {}, *set);
+  auto two = a.subscribe("two", {}, *set);
+  ASSERT_TRUE(one && two);
+  Publisher first = advertise(a, "one");
+  Publisher second = advertise(a, "two");
+  ASSERT_TRUE(attached(first) && attached(second));
+  const auto soon = [] { return std::chrono::steady_clock::now() + 20ms; };
+  ASSERT_TRUE(publish(first, 1));
+  EXPECT_EQ(set->wait(soon() + 60s), Outcome::ok);
+  one->pause(true);
+  one->pause(true);
+  EXPECT_EQ(set->wait(soon()), Outcome::timeout);
+  // A stream that comes in meanwhile is paused too.
+  Publisher third = advertise(a, "one");
+  ASSERT_TRUE(attached(third));
+  ASSERT_TRUE(publish(third, 3));
+  EXPECT_EQ(set->wait(soon()), Outcome::timeout);
+  ASSERT_TRUE(publish(second, 2));
+  EXPECT_EQ(set->wait(soon() + 60s), Outcome::ok);
+  EXPECT_EQ(take(*two), 2u);
+  EXPECT_EQ(set->wait(soon()), Outcome::timeout);
+  EXPECT_TRUE(one->take());  // it can be taken from all the same
+  one->pause(false);
+  EXPECT_EQ(set->wait(soon() + 60s), Outcome::ok);
+  EXPECT_TRUE(one->take());
+  EXPECT_EQ(set->wait(soon()), Outcome::timeout);
+}
+
 TEST_F(NodeTest, AReceiptAcknowledgesWhatWasGivenAway) {
   Node a = node("a");
   StreamOptions o = numbers();
