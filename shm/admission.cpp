@@ -50,6 +50,11 @@ Result<void> Publisher::check(AttachRequest& request) const {
   if (o.mode == DeliveryMode::reliable && on_full_ == OnFull::drop) {
     return refused("the publisher waits for nobody (OnFull::drop); subscribe with latest, next or group");
   }
+  if (o.durable && o.mode != DeliveryMode::group) {
+    return refused("only groups can be durable; subscribe with mode group");
+  }
+  if (o.recorder && wipes())
+    return refused("the stream is sensitive and is not recorded");
   if (o.mode == DeliveryMode::group) {
     if (!o.group.valid()) return refused("the name of a group has 1 to 31 bytes");
     if (o.credits == 0 || o.credits > kMaxCredits) {
@@ -107,7 +112,7 @@ Result<Admission> Publisher::attach(AttachRequest request) {
   reader.registration = registration.get();
   std::unique_ptr<Group> group;  // in case there is none of that name yet
   if (in_group) {
-    group = make_group(o.group);
+    group = make_group(o);
     registration->member = std::make_unique<GroupMember>();
     reader.member = registration->member.get();
     reader.member->page = reader.page;
@@ -116,21 +121,43 @@ Result<Admission> Publisher::attach(AttachRequest request) {
     reader.member->event = &registration->event;
   }
   registrations_.push_back(std::move(registration));
+  // Those who went leave word there of what they had not handled.
+  std::array<std::vector<Departed>, kMaxLanes> departed;
+  if (in_group || o.mode == DeliveryMode::reliable) {
+    for (std::uint32_t i = 0; i < geometry_.lane_count && lanes_[i].departed.empty(); ++i) {
+      departed[i].resize(geometry_.lanes[i].ring_entries);
+    }
+  }
 
   std::uint32_t left = 0;
   bool ended = false;
+  bool disagreed = false;
+  bool admitted = false;
   {
     const std::lock_guard lock{lock_};
     ended = ended_;
+    disagreed = in_group && disagrees(o);
     left = max_held_ - held_granted_;
-    if (!ended && o.max_held != 0 && o.max_held <= left) {
+    admitted = !ended && !disagreed && o.max_held != 0 && o.max_held <= left;
+    if (admitted) {
+      for (std::uint32_t i = 0; i < geometry_.lane_count; ++i) {
+        if (!departed[i].empty()) lanes_[i].departed = std::move(departed[i]);
+      }
       admit(reader, o.history, group);
-      return Admission{reader.id, cell->offset};
     }
+  }
+  if (admitted) {
+    if (in_group) futex_wake_all(joined_);
+    return Admission{reader.id, cell->offset};
   }
   registrations_.back()->wake_arena->free(*cell);
   registrations_.pop_back();
   if (ended) return refused("the stream has ended");
+  if (disagreed) {
+    return refused("the group '" + std::string(o.group.view()) + "' is " +
+                   (o.durable ? "not durable" : "durable") +
+                   " here; all its members agree on that");
+  }
   return refused("max_held = " + std::to_string(o.max_held) + " does not fit: " +
                  std::to_string(left) + " of the stream's max_held = " + std::to_string(max_held_) +
                  " are left; ask for less or let the publisher " + "plan for more");
@@ -167,7 +194,11 @@ void Publisher::admit(const ReaderRecord& record, std::uint32_t history,
   sleep_words_.push_back(joined != nullptr ? &kNeverAsleep : &reader.page->sleeping.sleep);
   woken_.push_back(0);
   publish_reader_count();
-  if (joined != nullptr) assign();
+  if (joined == nullptr) return;
+  // relaxed: the owner that waits for it reads it under the lock
+  joined_.store(joined_.load(std::memory_order_relaxed) + 1,
+                std::memory_order_relaxed);  // relaxed: as above
+  assign();
 }
 
 std::uint64_t Publisher::start_of(const Lane& lane, std::uint32_t history) const noexcept {
@@ -264,6 +295,7 @@ void Publisher::evict(ReaderRecord& reader, EvictionCause cause) noexcept {
   add_relaxed(counters_->evicted, 1);
   held_granted_ -= reader.max_held;
   if (reader.member != nullptr) leave_group(*reader.member);
+  note_departure(reader);
   remove_active(index);
 }
 
@@ -271,10 +303,12 @@ void Publisher::evict(ReaderRecord& reader, EvictionCause cause) noexcept {
 void Publisher::forget(std::size_t index) noexcept {
   ReaderRecord& reader = readers_[index];
   held_granted_ -= reader.max_held;
+  note_departure(reader);
+  // sync admit, progress (publisher): what it had claimed is written only after the fence that
+  // precedes every decision about a slot; what it takes after we have read how far it came it lets
+  // go again
+  reader.wake->line.reader_id.store(0, std::memory_order_seq_cst);
   if (reader.member != nullptr) leave_group(*reader.member);
-  // sync admit (publisher): we look at its page no more, and what it had claimed is written only
-  // after the fence that precedes every decision about a slot
-  reader.wake->line.reader_id.store(0, std::memory_order_release);
   drop(reader.registration->dropped);
   remove_active(index);
 }
@@ -308,6 +342,12 @@ void Publisher::publish_reader_count() noexcept {
   // relaxed: for monitors
   state_->reader_count.store(static_cast<std::uint32_t>(readers_.size()),
                              std::memory_order_relaxed);
+  const auto acknowledging =
+      std::count_if(readers_.begin(), readers_.end(), [](const auto& reader) {
+        return reader.mode == DeliveryMode::reliable || reader.member != nullptr;
+      });
+  // relaxed: as above
+  acknowledging_.store(static_cast<std::uint32_t>(acknowledging), std::memory_order_relaxed);
 }
 
 }  // namespace sluice::shm

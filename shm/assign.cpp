@@ -8,6 +8,7 @@
 // visitor, while the owner may be idle or sleep.
 //
 // What belongs to a group is in group.hpp; here is what connects it with the stream.
+#include "shm/clock.hpp"
 #include "shm/histogram.hpp"
 #include "shm/kill_point.hpp"
 #include "shm/publisher.hpp"
@@ -25,7 +26,15 @@ bool Publisher::tend() noexcept {
 void Publisher::assign() noexcept {
   group_waits_ = false;
   for (const std::unique_ptr<Group>& group : groups_) {
-    if (group->has_members() && serve(*group)) group_waits_ = true;
+    if (group->has_members()) {
+      if (serve(*group)) group_waits_ = true;
+    } else if (group->durable()) {
+      if (ended_ || group->has_waited(now_ns(), durable_keep_ns_)) {
+        dissolve(*group);
+      } else {
+        group_waits_ = true;
+      }
+    }
   }
 }
 
@@ -107,31 +116,50 @@ void Publisher::finish(Group& group) noexcept {
 
 void Publisher::finish_groups() noexcept {
   const OwnerInside inside{lock_};
-  for (const std::unique_ptr<Group>& group : groups_) finish(*group);
+  for (const std::unique_ptr<Group>& group : groups_) {
+    refresh(*group);
+    finish(*group);
+    add_relaxed(counters_->dropped, group->unsettled(extents()));
+  }
 }
 
 void Publisher::keep_for_groups() noexcept {
   for (const std::unique_ptr<Group>& group : groups_) keep_for(*group);
 }
 
-// A group without members keeps nobody waiting: what it has not settled stays while there is room.
+// A group without members keeps nobody waiting, unless it is durable: what it has not settled stays
+// while there is room.
 void Publisher::keep_for(const Group& group) noexcept {
   for (std::uint32_t i = 0; i < geometry_.lane_count; ++i) {
     Lane& lane = lanes_[i];
     lane.passed = std::min(lane.passed, group.oldest(i));
-    if (!group.has_members()) continue;
+    if (!group.keeps()) continue;
     // What is given up was perhaps assigned, and its member may be about to claim it: always marked.
     lane.left_behind = on_full_ == OnFull::drop ? 0 : std::min(lane.left_behind, group.oldest(i));
     lane.passed_reliable = std::min(lane.passed_reliable, group.oldest(i));
   }
 }
 
-std::unique_ptr<Group> Publisher::make_group(const GroupName& name) const {
+std::unique_ptr<Group> Publisher::make_group(const SubscriptionOptions& options) const {
   std::array<std::uint32_t, kMaxLanes> entries{};
   for (std::uint32_t i = 0; i < geometry_.lane_count; ++i) {
     entries[i] = geometry_.lanes[i].ring_entries;
   }
-  return std::make_unique<Group>(name, entries, geometry_.max_readers);
+  auto group = std::make_unique<Group>(options.group, entries, geometry_.max_readers);
+  group->set_durable(options.durable);
+  return group;
+}
+
+// Members of one group keep its place, or do not.
+bool Publisher::disagrees(const SubscriptionOptions& options) const noexcept {
+  return std::any_of(groups_.begin(), groups_.end(), [&](const auto& group) {
+    return group->name() == options.group && group->keeps() && group->durable() != options.durable;
+  });
+}
+
+// Nobody will come for what is kept there.
+void Publisher::dissolve(Group& group) noexcept {
+  add_relaxed(counters_->dropped, group.dissolve(extents()));
 }
 
 // The group of that name goes on where it stands. `made` becomes one if there is none, and may be
@@ -147,7 +175,13 @@ Group& Publisher::join_group(GroupMember& member, std::uint32_t history,
     if (groups_.size() == geometry_.max_readers) {
       // There are fewer other readers than that, so one has no members; the first is the oldest.
       at = std::find_if(groups_.begin(), groups_.end(),
-                        [](const auto& group) { return !group->has_members(); });
+                        [](const auto& group) { return !group->keeps(); });
+      if (at == groups_.end()) {
+        at = std::find_if(groups_.begin(), groups_.end(),
+                          [](const auto& group) { return !group->has_members(); });
+        dissolve(**at);
+      }
+      note_departure(**at);
       std::rotate(at, at + 1, groups_.end());
       std::swap(groups_.back(), made);
     } else {
@@ -155,6 +189,7 @@ Group& Publisher::join_group(GroupMember& member, std::uint32_t history,
     }
     at = groups_.end() - 1;
   } else if (!(*at)->has_members()) {
+    (*at)->set_durable(made->durable());
     (*at)->forget_below(extents());
   }
   (*at)->join(member);
@@ -171,7 +206,7 @@ void Publisher::leave_group(GroupMember& member) noexcept {
 void Publisher::give_up_oldest(const Lane& lane) noexcept {
   const auto index = static_cast<std::uint32_t>(&lane - lanes_.data());
   for (const std::unique_ptr<Group>& group : groups_) {
-    if (!group->has_members() || group->oldest(index) > lane.tail) continue;
+    if (!group->keeps() || group->oldest(index) > lane.tail) continue;
     if (group->give_up_oldest(index)) add_relaxed(counters_->dropped, 1);
   }
 }
@@ -183,6 +218,15 @@ Publisher::ReaderRecord* Publisher::blocking_member(const Lane& lane) noexcept {
     return &record_of(*group->holder(index, lane.tail));
   }
   return nullptr;
+}
+
+// A durable group without members.
+Group* Publisher::blocking_place(const Lane& lane) noexcept {
+  const auto index = static_cast<std::uint32_t>(&lane - lanes_.data());
+  const auto at = std::find_if(groups_.begin(), groups_.end(), [&](const auto& group) {
+    return group->durable() && !group->has_members() && group->oldest(index) <= lane.tail;
+  });
+  return at != groups_.end() ? at->get() : nullptr;
 }
 
 Publisher::ReaderRecord& Publisher::record_of(const GroupMember& member) noexcept {

@@ -201,6 +201,7 @@ Result<Geometry> plan(const StreamOptions& options) {
   g.max_references = options.max_references;
   g.trailer = trailer_bytes(options.max_references);
   g.stamped = options.stamp_publish_time;
+  g.sensitive = options.sensitive;
   g.label = options.label;
   if (auto planned = plan_pools(options, g); !planned) return std::move(planned).error();
 
@@ -239,7 +240,7 @@ void write_header(const Geometry& g, std::byte* control) {
   h.slots_offset = g.slots_offset;
   h.publisher_pid = static_cast<std::uint32_t>(::getpid());
   h.max_references = g.max_references;
-  h.flags = g.stamped ? kStreamStamped : 0;
+  h.flags = (g.stamped ? kStreamStamped : 0) | (g.sensitive ? kStreamSensitive : 0);
   h.trailer_bytes = g.trailer;
   for (std::uint32_t i = 0; i < g.lane_count; ++i) {
     const LaneGeometry& lane = g.lanes[i];
@@ -335,6 +336,7 @@ Result<Geometry> verify(const View& control) {
   g.max_references = h.max_references;
   g.trailer = h.trailer_bytes;
   g.stamped = (h.flags & kStreamStamped) != 0;
+  g.sensitive = (h.flags & kStreamSensitive) != 0;
   g.label.assign(h.label, ::strnlen(h.label, sizeof h.label));
   return g;
 }

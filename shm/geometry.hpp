@@ -43,6 +43,7 @@ struct Geometry {
   std::uint32_t max_references = 0;
   std::uint32_t trailer = 0;
   bool stamped = false;
+  bool sensitive = false;
   std::array<LaneGeometry, kMaxLanes> lanes{};
   std::array<PoolGeometry, kMaxPools> pools{};
   std::string label;

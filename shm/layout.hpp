@@ -1,4 +1,4 @@
-// The shared layout, version 2. docs/shm_format.md is its normative description; this file and that
+// The shared layout, version 3. docs/shm_format.md is its normative description; this file and that
 // one change together, with kLayoutVersion.
 //
 // Every segment has one writer; every 64-byte line has one writer; nothing here is a pointer, a
@@ -29,6 +29,7 @@
 //   | SleepLine          when idle   |
 //   | ReaderCounters     per take    |
 //   | Histogram age, processing, all |
+//   | ProgressLine       per take    |  of who acknowledges
 //   +--------------------------------+ kReaderHotOffset
 //   | cursor[4]          per take    |
 //   | ClaimWord[]        per take    |  pair of words for each 64 slots
@@ -46,7 +47,7 @@ namespace sluice::shm {
 
 inline constexpr std::size_t kCacheLine = 64;
 inline constexpr std::uint64_t kMagic = 0x3130'4543'4955'4c53;  // "SLUICE01" in memory
-inline constexpr std::uint32_t kLayoutVersion = 2;
+inline constexpr std::uint32_t kLayoutVersion = 3;
 
 using Word32 = std::atomic<std::uint32_t>;
 using Word64 = std::atomic<std::uint64_t>;
@@ -97,7 +98,7 @@ struct ControlHeader {
   std::uint64_t slots_offset;  // of SlotRecord[slot_limit]
   std::uint32_t publisher_pid;
   std::uint32_t max_references;
-  std::uint32_t flags;  // kStreamStamped
+  std::uint32_t flags;  // kStreamStamped, kStreamSensitive
   std::uint32_t trailer_bytes;
   std::uint64_t reserved[5];
 
@@ -109,6 +110,7 @@ static_assert(sizeof(ControlHeader) == 576 && sizeof(ControlHeader) % kCacheLine
 static_assert(offsetof(ControlHeader, lanes) == 128 && offsetof(ControlHeader, pools) == 256);
 
 inline constexpr std::uint32_t kStreamStamped = 1;
+inline constexpr std::uint32_t kStreamSensitive = 2;  // payloads are wiped; nobody keeps them
 
 enum class StreamState : std::uint32_t { live = 1, ended = 2 };
 
@@ -142,7 +144,7 @@ struct alignas(kCacheLine) PublisherCounters {
   Word64 slots_in_use_most;
   Word64 set_aside;  // retired but still claimed
   Word64 looks;      // times the reader pages were looked at
-  Word64 dropped;    // entries that no member of a group had a credit for, in time
+  Word64 dropped;    // entries that were for a group and that nobody of it has dealt with
   Word64 jitter_ns;  // of the intervals between publications, as RFC 3550 (6.4.1) has it
 };
 static_assert(sizeof(PublisherCounters) == 2 * kCacheLine);
@@ -293,9 +295,23 @@ struct alignas(kCacheLine) ReaderCounters {
   Word64 sleeps;  // waits that went to sleep
   Word64 quota;   // takes refused because max_held was reached
   Word64 last_take_ns;
-  Word64 reserved[3];
+  Word64 rejected;  // assignments that were given back
+  Word64 reserved[2];
 };
 static_assert(sizeof(ReaderCounters) == 2 * kCacheLine);
+
+/// How far who acknowledges has come, apart from the hot line: the publisher reads it when it is
+/// asked what became of a message, and when a member of a group goes.
+struct alignas(kCacheLine) ProgressLine {
+  // Reliable: all below are taken, or will never be. A group's member instead: in [0] how many of
+  // its assignments, from the first on, it began to take; 0 in the others.
+  Word64 taken[kMaxLanes];
+  // A group's member: bit n modulo kMaxCredits says that assignment n was rejected. Valid when
+  // cursor[0] has passed n.
+  Word64 returned[kMaxCredits / 64];
+};
+static_assert(sizeof(ProgressLine) == kCacheLine);
+static_assert(kMaxCredits == 256, "one bit of ProgressLine::returned for each");
 
 /// Claims of 64 slots. Two words, since a taken and a resolved sample of one slot may exist side by
 /// side and end in any order.
@@ -312,15 +328,28 @@ struct ReaderPage {
   Histogram age;         // publish to take, ns
   Histogram processing;  // take to release, ns
   Histogram end_to_end;  // origin to release, ns
+  ProgressLine progress;
   // Hot line: the only one that a busy reader and a looking publisher share.
   // All below are passed: taken or lost, and acknowledged if reliable. A group's member instead: in
-  // [0] how many of its assignments, from the first on, are settled; 0 in the others.
+  // [0] how many of its assignments, from the first on, are settled; in [1] its load_word(); 0 in
+  // the others.
   Word64 cursor[kMaxLanes];
   // ClaimPair claims[identity.claim_pairs] follow; the first two are still on the hot line.
 };
 inline constexpr std::uint64_t kReaderHotOffset = offsetof(ReaderPage, cursor);
 inline constexpr std::uint64_t kClaimsOffset = kReaderHotOffset + sizeof(Word64) * kMaxLanes;
-static_assert(kReaderHotOffset == 1792 && kReaderHotOffset % kCacheLine == 0);
+static_assert(kReaderHotOffset == 1856 && kReaderHotOffset % kCacheLine == 0);
+
+/// What a group's member says of itself: how much waits there (low 32 bits), WorkerState (8 bits).
+constexpr std::uint64_t load_word(std::uint32_t state, std::uint32_t backlog) {
+  return std::uint64_t{state & 0xff} << 32 | backlog;
+}
+constexpr std::uint32_t load_state(std::uint64_t word) {
+  return static_cast<std::uint32_t>(word >> 32) & 0xff;
+}
+constexpr std::uint32_t load_backlog(std::uint64_t word) {
+  return static_cast<std::uint32_t>(word);
+}
 
 constexpr std::uint64_t claim_pairs(std::uint32_t slot_limit) {
   return (std::uint64_t{slot_limit} + 63) / 64;
@@ -374,16 +403,25 @@ struct alignas(kCacheLine) AssignmentLine {
 };
 static_assert(sizeof(AssignmentLine) == kCacheLine);
 
-/// One assignment: lane 2 | redelivered 1 | sequence 61, from the high end.
-inline constexpr std::uint64_t kRedelivered = std::uint64_t{1} << 61;
-constexpr std::uint64_t assignment_word(std::uint32_t lane, bool redelivered,
+/// One assignment: lane 2 | deliveries before 8, 255 for all beyond | sequence 54, from the high
+/// end.
+constexpr std::uint64_t assignment_word(std::uint32_t lane, std::uint8_t deliveries,
                                         std::uint64_t sequence) {
-  return std::uint64_t{lane} << 62 | (redelivered ? kRedelivered : 0) | sequence;
+  return std::uint64_t{lane} << 62 | std::uint64_t{deliveries} << 54 | sequence;
 }
 constexpr std::uint32_t assigned_lane(std::uint64_t word) {
   return static_cast<std::uint32_t>(word >> 62);
 }
-constexpr std::uint64_t assigned_sequence(std::uint64_t word) { return word & (kRedelivered - 1); }
+constexpr std::uint8_t assigned_deliveries(std::uint64_t word) {
+  return static_cast<std::uint8_t>(word >> 54);
+}
+constexpr std::uint64_t assigned_sequence(std::uint64_t word) {
+  return word & ((std::uint64_t{1} << 54) - 1);
+}
+/// Lane and sequence alone: which message it is.
+constexpr std::uint64_t assigned_message(std::uint64_t word) {
+  return assignment_word(assigned_lane(word), 0, assigned_sequence(word));
+}
 
 /// The wake page of a group's member. Assignment n (from 0) lies at n modulo kMaxCredits.
 struct GroupWakePage {

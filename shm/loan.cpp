@@ -40,7 +40,7 @@ Loan Publisher::loan(std::uint64_t size, Priority priority) noexcept {
   const auto lane_index = std::min(static_cast<std::uint32_t>(priority), geometry_.lane_count - 1);
   Lane& lane = lanes_[lane_index];
   // Held samples must not stay held for long.
-  if (looks_early(by_size_[rank]) || live_references_ != 0) collect();
+  if (looks_early(by_size_[rank]) || live_references_ != 0 || wipes()) collect();
   SLUICE_KILL_POINT("loan.begin");
   if (const Outcome room = reserve(lane); room != Outcome::ok) return Loan{room};
   Outcome why = Outcome::ok;
@@ -88,31 +88,38 @@ Outcome Publisher::make_room(Lane& lane) noexcept {
       retire_batch(lane, 1);
       continue;
     }
-    if (on_full_ == OnFull::evict) {
-      if (ReaderRecord* reader = blocking_reader(lane)) evict(*reader, EvictionCause::too_slow);
-      look();
-      continue;
-    }
-    if (on_full_ == OnFull::drop) {
-      give_up_oldest(lane);
-      look();
-      continue;
-    }
-    Outcome waited = Outcome::timeout;
-    if (on_full_ == OnFull::wait) {
-      if (deadline == 0) {
-        deadline = deadline_in(full_timeout_ns_);
-        add_relaxed(counters_->full_waits, 1);
-      }
-      waited = wait_for(lane, deadline);
-    }
-    if (waited != Outcome::ok) {
+    if (unblock(lane, deadline) != Outcome::ok) {
       add_relaxed(counters_->full, 1);
       return Outcome::full;
     }
     look();
   }
   return Outcome::ok;
+}
+
+// What OnFull says, when somebody does not let the lane's oldest entry go. ok: look again.
+Outcome Publisher::unblock(Lane& lane, std::uint64_t& deadline_ns) noexcept {
+  switch (on_full_) {
+    case OnFull::evict:
+      if (ReaderRecord* reader = blocking_reader(lane)) {
+        evict(*reader, EvictionCause::too_slow);
+      } else if (Group* group = blocking_place(lane)) {
+        dissolve(*group);
+      }
+      return Outcome::ok;
+    case OnFull::drop:
+      give_up_oldest(lane);
+      return Outcome::ok;
+    case OnFull::wait:
+      if (deadline_ns == 0) {
+        deadline_ns = deadline_in(full_timeout_ns_);
+        add_relaxed(counters_->full_waits, 1);
+      }
+      return wait_for(lane, deadline_ns);
+    case OnFull::fail:
+      break;
+  }
+  return Outcome::full;
 }
 
 Publisher::ReaderRecord* Publisher::blocking_reader(const Lane& lane) noexcept {
@@ -132,30 +139,50 @@ Publisher::ReaderRecord* Publisher::blocking_reader(const Lane& lane) noexcept {
 // pointer into readers_ is good any more.
 Outcome Publisher::wait_for(Lane& lane, std::uint64_t deadline_ns) noexcept {
   ReaderRecord* reader = blocking_reader(lane);
-  if (reader == nullptr) return Outcome::ok;
+  if (reader == nullptr && blocking_place(lane) == nullptr) return Outcome::ok;
   // Here too, since what follows believes a foreign page: it could say for ever that there is room.
   if (now_ns() >= deadline_ns) {
     forget_the_dead();
     return Outcome::timeout;
   }
-  const auto index = static_cast<std::size_t>(&lane - lanes_.data());
-  GroupMember* const member = reader->member;
-  // A little more than one place, so that the line is not fetched for every single message.
-  const std::uint64_t some = std::clamp<std::uint64_t>(lane.depth / 4, 1, 64);
-  const RoomWait wait{*reader->page,
-                      reader->wake->line.wants_room,
-                      reader->page->cursor[member != nullptr ? 0 : index],
-                      member != nullptr ? member->settled : lane.tail,
-                      member != nullptr ? member->settled + 1 : lane.tail + some,
+  if (reader == nullptr) {
+    nap_outside(kRoomSliceNs, deadline_ns);  // for a member of a durable group
+  } else if (const GroupMember* const member = reader->member; member != nullptr) {
+    sleep_outside(*reader, reader->page->cursor[0], member->settled, member->settled + 1,
+                  deadline_ns);
+  } else {
+    const auto index = static_cast<std::size_t>(&lane - lanes_.data());
+    // A little more than one place, so that the line is not fetched for every single message.
+    const std::uint64_t some = std::clamp<std::uint64_t>(lane.depth / 4, 1, 64);
+    sleep_outside(*reader, reader->page->cursor[index], lane.tail, lane.tail + some, deadline_ns);
+  }
+  return Outcome::ok;
+}
+
+// Lets visitors in until a word of the reader's page, its cursor, was seen beyond a value, or a
+// slice of time has passed.
+bool Publisher::sleep_outside(ReaderRecord& reader, const Word64& cursor, std::uint64_t beyond,
+                              std::uint64_t wanted, std::uint64_t deadline_ns) noexcept {
+  const RoomWait wait{*reader.page,      reader.wake->line.wants_room, cursor, beyond, wanted,
                       next_room_ticket()};
-  if (member != nullptr) member->ticket = 0;  // the word is ours until we have slept
-  waits_for_ = reader->registration;
+  if (reader.member != nullptr) reader.member->ticket = 0;  // the word is ours until we have slept
+  waits_for_ = reader.registration;
   const std::uint32_t depth = lock_.leave_all();
   const bool moved = sleep_for_room(wait, deadline_ns);
   lock_.enter_again(depth);
   waits_for_ = nullptr;
   if (!moved) forget_the_dead();
-  return Outcome::ok;
+  return moved;
+}
+
+// The same, until somebody has joined a group.
+void Publisher::nap_outside(std::uint64_t ns, std::uint64_t deadline_ns) noexcept {
+  // relaxed: changed by visitors, under the lock
+  const std::uint32_t expected = joined_.load(std::memory_order_relaxed);
+  const std::uint32_t depth = lock_.leave_all();
+  (void)futex_wait(joined_, expected, std::min(deadline_ns, deadline_in(ns)));
+  lock_.enter_again(depth);
+  forget_the_dead();
 }
 
 // Whether the reader's cursor was seen to move, or the reader to leave. Outside of the lock.
@@ -250,25 +277,9 @@ std::uint32_t Publisher::find_slot(std::uint32_t rank, std::uint32_t lane, Outco
       look();
       continue;
     }
-    if (blocked != nullptr && on_full_ == OnFull::evict) {
-      if (ReaderRecord* reader = blocking_reader(*blocked)) evict(*reader, EvictionCause::too_slow);
+    if (blocked != nullptr && unblock(*blocked, deadline) == Outcome::ok) {
       look();
       continue;
-    }
-    if (blocked != nullptr && on_full_ == OnFull::drop) {
-      give_up_oldest(*blocked);
-      look();
-      continue;
-    }
-    if (blocked != nullptr && on_full_ == OnFull::wait) {
-      if (deadline == 0) {
-        deadline = deadline_in(full_timeout_ns_);
-        add_relaxed(counters_->full_waits, 1);
-      }
-      if (wait_for(*blocked, deadline) == Outcome::ok) {
-        look();
-        continue;
-      }
     }
     if (blocked != nullptr) add_relaxed(counters_->full, 1);
     why = blocked != nullptr ? Outcome::full

@@ -12,6 +12,7 @@ namespace sluice::shm {
 void PublisherCloser::operator()(Publisher* publisher) const noexcept {
   publisher->end();
   publisher->finish_groups();
+  if (publisher->wipes()) publisher->wipe_what_is_over();
   publisher->closed_ = true;
   // Loans may outlive their publisher; the last one then deletes it.
   if (publisher->loans_ == 0) delete publisher;
@@ -74,6 +75,8 @@ Result<void> Publisher::set_up(const StreamOptions& options) {
   max_held_ = options.max_held;
   on_full_ = options.on_full;
   full_timeout_ns_ = options.full_timeout_ns;
+  durable_keep_ns_ = options.durable_keep_ns;
+  if (options.sensitive) make_sensitive();
   can_spin_ = can_spin();
   next_reader_id_ = static_cast<std::uint32_t>(geometry_.stream_id) | 1;
   return {};

@@ -89,6 +89,22 @@ class Publisher {
   /// attach.
   Result<std::uint32_t> add_pool(const PoolOptions& options);
 
+  /// How far a message has come; looks at every reader. See sluice::Publisher, as for the next
+  /// four.
+  [[nodiscard]] Reach reached(const Reference& message) noexcept;
+  [[nodiscard]] bool handled_by(const Reference& message, const GroupName& group) noexcept;
+  /// Sleeps while it waits, and lets visitors in. mismatch: no message of this stream.
+  Outcome wait_reached(const Reference& message, ReachLevel level,
+                       std::uint64_t deadline_ns) noexcept;
+  [[nodiscard]] std::uint32_t backlog(Priority priority) noexcept;
+  [[nodiscard]] std::byte* amend(const Reference& message) noexcept;
+
+  /// From now on payloads are wiped, as with StreamOptions::sensitive; from any thread.
+  void make_sensitive() noexcept {
+    // relaxed: a flag that stands alone
+    sensitive_.store(true, std::memory_order_relaxed);
+  }
+
   /// For monitors.
   void describe(const SourceInfo& source) noexcept;
 
@@ -120,6 +136,12 @@ class Publisher {
   [[nodiscard]] std::size_t reader_count() const noexcept {
     // relaxed: a count
     return state_->reader_count.load(std::memory_order_relaxed);
+  }
+
+  /// Of these, reliable ones and members of groups.
+  [[nodiscard]] std::size_t acknowledging_count() const noexcept {
+    // relaxed: a count
+    return acknowledging_.load(std::memory_order_relaxed);
   }
 
   /// Its pools change in add_pool.
@@ -171,6 +193,22 @@ class Publisher {
     bool over_quota = false;  // was seen with more claims than it may have
   };
 
+  // What reliable readers, and groups, that are no more had made of the entry in a place of a ring.
+  struct Departed {
+    std::uint64_t sequence = 0;
+    std::uint16_t readers = 0;
+    std::uint16_t taken = 0;
+    std::uint16_t handled = 0;
+  };
+
+  // What all subscriptions that a message is for make of it together.
+  struct Survey {
+    Reach reach;
+    bool never_taken = false;    // by somebody
+    bool never_handled = false;  // the same
+    void add(bool taken, bool handled, bool over) noexcept;
+  };
+
   // 64 slots, while claims on them are counted.
   struct CountedClaims {
     std::uint64_t set_aside = 0;
@@ -190,6 +228,8 @@ class Publisher {
     std::uint64_t left_behind = 0;      // all cursors are at least here; from the last look
     std::uint64_t passed = 0;           // nobody wants what is below (latest: all but the newest)
     std::uint64_t passed_reliable = 0;  // the same, of reliable readers and groups only
+    std::uint64_t lost_through = 0;     // nobody left without having handled what is above
+    std::vector<Departed> departed;     // by place; there from the first who acknowledges on
     [[nodiscard]] std::uint64_t live() const noexcept { return head + 1 - tail; }
     [[nodiscard]] bool has_room() const noexcept { return live() + loans < depth; }
   };
@@ -206,7 +246,11 @@ class Publisher {
   std::uint32_t find_slot(std::uint32_t rank, std::uint32_t lane, Outcome& why) noexcept;
   std::uint32_t pop_or_commit(std::uint32_t pool, bool& out_of_memory) noexcept;
   Outcome make_room(Lane& lane) noexcept;
+  Outcome unblock(Lane& lane, std::uint64_t& deadline_ns) noexcept;
   Outcome wait_for(Lane& lane, std::uint64_t deadline_ns) noexcept;
+  bool sleep_outside(ReaderRecord& reader, const Word64& cursor, std::uint64_t beyond,
+                     std::uint64_t wanted, std::uint64_t deadline_ns) noexcept;
+  void nap_outside(std::uint64_t ns, std::uint64_t deadline_ns) noexcept;
   bool sleep_for_room(const RoomWait& wait, std::uint64_t deadline_ns) noexcept;
   std::uint32_t next_room_ticket() noexcept;
   [[nodiscard]] bool looks_early(std::uint32_t pool) const noexcept;
@@ -234,12 +278,24 @@ class Publisher {
   void keep_for_groups() noexcept;
   void keep_for(const Group& group) noexcept;
   Group& join_group(GroupMember& member, std::uint32_t history, std::unique_ptr<Group>& made) noexcept;
-  [[nodiscard]] std::unique_ptr<Group> make_group(const GroupName& name) const;
+  [[nodiscard]] std::unique_ptr<Group> make_group(const SubscriptionOptions& options) const;
+  [[nodiscard]] bool disagrees(const SubscriptionOptions& options) const noexcept;
+  void dissolve(Group& group) noexcept;
+  [[nodiscard]] Group* blocking_place(const Lane& lane) noexcept;
   void leave_group(GroupMember& member) noexcept;
   void give_up_oldest(const Lane& lane) noexcept;
   ReaderRecord* blocking_member(const Lane& lane) noexcept;
   ReaderRecord& record_of(const GroupMember& member) noexcept;
   [[nodiscard]] LaneExtents extents() const noexcept;
+
+  // reach.cpp: what has become of a message
+  void look_only() noexcept;
+  [[nodiscard]] bool knows(const Reference& message) const noexcept;
+  [[nodiscard]] Survey survey(const Reference& message) noexcept;
+  void sleep_until_handled(const Reference& message, std::uint64_t deadline_ns) noexcept;
+  void note_departure(const ReaderRecord& reader) noexcept;
+  void note_departure(const Group& group) noexcept;
+  Departed& departed(Lane& lane, std::uint64_t sequence) noexcept;
 
   // retire.cpp: looking at readers, retiring entries, deciding about slots
   void look() noexcept;
@@ -251,6 +307,12 @@ class Publisher {
   void look_at_set_aside() noexcept;
   std::uint64_t claimed_among(std::span<const std::uint32_t> slots) noexcept;
   void free_slot(std::uint32_t slot) noexcept;
+  [[nodiscard]] bool wipes() const noexcept {
+    // relaxed: a flag that stands alone
+    return sensitive_.load(std::memory_order_relaxed);
+  }
+  void wipe(std::uint32_t slot) noexcept;
+  void wipe_what_is_over() noexcept;
   bool evict_over_quota() noexcept;
   void mark_set_aside() noexcept;
   std::uint64_t lasting_claims(const ReaderRecord& reader) noexcept;
@@ -295,6 +357,8 @@ class Publisher {
   std::vector<std::unique_ptr<Group>> groups_;   // capacity for as many as readers
   bool group_waits_ = false;                     // what tend() returns
   std::uint32_t room_ticket_ = 0;
+  Word32 joined_{0};  // counts members that joined a group, for an owner that waits for one
+  std::atomic<std::uint32_t> acknowledging_{0};
   std::uint32_t held_granted_ = 0;
   const Registration* waits_for_ = nullptr;  // the owner sleeps on its page
 
@@ -312,6 +376,7 @@ class Publisher {
   std::uint64_t last_interval_ns_ = kNever;  // between the last two messages
   std::int64_t jitter_ns_ = 0;
   std::uint64_t full_timeout_ns_ = 0;
+  std::uint64_t durable_keep_ns_ = 0;
   SegmentOptions pool_memory_;
   std::uint64_t slots_by_default_ = 0;
   std::uint32_t max_loans_ = 0;
@@ -319,6 +384,7 @@ class Publisher {
   std::uint32_t max_held_ = 0;
   std::uint32_t live_references_ = 0;  // slots that hold samples
   OnFull on_full_ = OnFull::wait;
+  std::atomic<bool> sensitive_{false};
   bool can_spin_ = true;
   bool ended_ = false;
   bool closed_ = false;

@@ -161,11 +161,11 @@ Reader::~Reader() {
 }
 
 bool Reader::admitted() const noexcept {
-  // sync admit (reader): once evicted, the cause and the end are there
-  return wake_->line.state.load(std::memory_order_acquire) ==
+  // sync admit, progress (reader): once evicted, the cause and the end are there
+  return wake_->line.state.load(std::memory_order_seq_cst) ==
              static_cast<std::uint32_t>(AdmissionState::attached) &&
-         // relaxed: acquired with the state; another id when the page has changed hands
-         wake_->line.reader_id.load(std::memory_order_relaxed) == reader_id_;
+         // sync progress (reader): another id when the page has changed hands
+         wake_->line.reader_id.load(std::memory_order_seq_cst) == reader_id_;
 }
 
 bool Reader::ready() const noexcept {

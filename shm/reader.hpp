@@ -68,6 +68,14 @@ class Reader {
   /// that there is room.
   void acknowledge(Sample&& sample) noexcept;
 
+  /// A group's member: it will not deal with the message; another one gets it. Elsewhere the same
+  /// as acknowledge().
+  void reject(const Sample& sample) noexcept;
+  void reject(Sample&& sample) noexcept;
+  /// A group's member: what it says of itself. One store; another one when it may be given messages
+  /// again.
+  void tell_load(WorkerState state, std::uint32_t backlog) noexcept;
+
   /// The message that a reference names, if it is still held by somebody or in the ring. An empty
   /// sample's outcome: expired, mismatch, quota, evicted, timeout (the publisher stands still in
   /// the middle of deciding, or the message lies in missing_pool(); try again).
@@ -114,6 +122,8 @@ class Reader {
   [[nodiscard]] const ReaderPage& page() const noexcept { return *page_; }
   /// Entries published (a group's member: assigned) and not yet passed, over all lanes.
   [[nodiscard]] std::uint64_t waiting() const noexcept;
+  /// These, and what was taken and is not acknowledged in modes that acknowledge.
+  [[nodiscard]] std::uint64_t unsettled() const noexcept;
   /// Samples held now.
   [[nodiscard]] std::uint64_t held() const noexcept;
 
@@ -166,16 +176,26 @@ class Reader {
                                      Claimed& out) noexcept;
   void hand_out(const Claimed& claimed, Sample& out) noexcept;
   Step take_assigned(Sample& out) noexcept;
-  void skip_assignment(LossCause cause) noexcept;
-  void settle_assignments() noexcept;
+  bool take_again(std::uint32_t index, const Entry& entry, std::uint64_t sequence,
+                  Sample& out) noexcept;
+  void tell_taken(std::uint32_t index, std::uint64_t next) noexcept;
   void pass(std::uint32_t index, std::uint64_t count, LossCause cause) noexcept;
   void overtaken(std::uint32_t index, unsigned attempt) noexcept;
   void move_cursor(std::uint32_t index, std::uint64_t cursor) noexcept;
-  void acknowledge(std::uint32_t index, std::uint64_t sequence, std::size_t place) noexcept;
-  void acknowledge_assignment(std::size_t place, std::uint64_t word) noexcept;
+
+  // acknowledge.cpp
+  void close(const Sample& sample, bool rejected) noexcept;
+  void close(Sample&& sample, bool rejected) noexcept;
+  void close(std::uint32_t index, std::uint64_t sequence, std::size_t place,
+             bool rejected) noexcept;
+  void close_assignment(std::size_t place, std::uint64_t word, bool rejected) noexcept;
+  void skip_assignment(LossCause cause) noexcept;
+  void settle_assignments() noexcept;
+  void tell_returned(std::size_t place, bool rejected) noexcept;
   [[nodiscard]] bool may_acknowledge(const Sample& sample) const noexcept;
   void settle(std::uint32_t index, std::uint64_t sequence) noexcept;
   void wake_publisher() noexcept;
+
   Outcome finish() noexcept;
   enum class Place : std::uint8_t { here, elsewhere, nowhere };
   // Whether a slot can be read. `elsewhere`: it lies in a pool that is not mapped yet.

@@ -21,14 +21,15 @@
 // An entry that all cursors have left behind need not be marked, which spares fetching its line back
 // from the readers: a reader moves its cursor (release) after its claim, so who has read the cursor
 // (acquire) sees the claim, and nobody will look at that entry again (sync cursor).
-#include <algorithm>
-#include <array>
-#include <bit>
-
 #include "shm/clock.hpp"
 #include "shm/histogram.hpp"
 #include "shm/kill_point.hpp"
 #include "shm/publisher.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
 
 namespace sluice::shm {
 namespace {
@@ -257,7 +258,27 @@ void Publisher::free_slot(std::uint32_t slot) noexcept {
     held_count_[slot] = 0;
     --live_references_;
   }
+  if (wipes()) [[unlikely]]
+    wipe(slot);
   slots_.push(geometry_.pool_of(slot), slot);
+}
+
+// All of it: its writer may have written more than was published.
+void Publisher::wipe(std::uint32_t slot) noexcept {
+  const std::uint32_t pool = geometry_.pool_of(slot);
+  ::explicit_bzero(slots_.address(pool, slot),
+                   static_cast<std::size_t>(geometry_.pools[pool].slot_bytes));
+}
+
+// At the end: what nobody will read any more. Readers may go on draining the rest; the memory goes
+// with the last of them.
+void Publisher::wipe_what_is_over() noexcept {
+  const OwnerInside inside{lock_};
+  std::erase_if(groups_, [](const auto& group) { return !group->has_members(); });
+  look_at_readers();
+  for (std::uint32_t i = 0; i < geometry_.lane_count; ++i)
+    retire_until(lanes_[i], lanes_[i].passed);
+  if (!set_aside_.empty()) look_at_set_aside();
 }
 
 // Called when slots are short. Of the slots set aside it frees those that nobody holds, and evicts

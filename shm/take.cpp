@@ -7,8 +7,6 @@
 //   3. set the claim bit of the slot (read-modify-write, seq_cst);
 //   4. read the sequence again (seq_cst): unchanged, so the words of step 2 belonged together and
 //      the slot is ours until we clear the bit. Changed: clear the bit, go on with a newer entry.
-#include <sys/eventfd.h>
-
 #include <algorithm>
 #include <cstring>
 
@@ -145,7 +143,11 @@ Reader::Step Reader::take_from(std::uint32_t index, Sample& out) noexcept {
       break;
   }
   ++lane.next;
-  if (options_.mode != DeliveryMode::reliable) move_cursor(index, lane.next);
+  if (options_.mode != DeliveryMode::reliable) {
+    move_cursor(index, lane.next);
+  } else {
+    tell_taken(index, lane.next);
+  }
   SLUICE_KILL_POINT("take.cursor_moved");
   hand_out(claimed, out);
   return Step::taken;
@@ -227,18 +229,31 @@ Reader::Step Reader::take_assigned(Sample& out) noexcept {
   Claimed claimed;
   Claim outcome = Claim::gone;
   LossCause cause = LossCause::invalid;
+  bool held_still = false;  // we had this message before, and a sample of it lives
+  // sync progress (reader): before we ask whether we are still a member
+  page_->progress.taken[0].store(mine.next + 1, std::memory_order_seq_cst);
   if (index < geometry_.lane_count && sequence != 0 && mine.next - mine.settled < kMaxCredits) {
     const Lane& lane = lanes_[index];
     const Entry& entry = lane.ring[sequence & lane.mask];
     // sync publish (reader): entry and payload were written before
     if (entry.sequence.load(std::memory_order_acquire) == sequence) {
-      outcome = claim(index, entry, sequence, claimed);
+      held_still = (word & ~assigned_message(word)) != 0 && take_again(index, entry, sequence, out);
+      if (held_still) {
+        outcome = out                                 ? Claim::ours
+                  : out.outcome() == Outcome::timeout ? Claim::elsewhere
+                                                      : Claim::gone;
+      } else {
+        outcome = claim(index, entry, sequence, claimed);
+      }
     }
     // relaxed: only tells which counter it is: retired, or its place used again
     if (entry.sequence.load(std::memory_order_relaxed) > sequence) cause = LossCause::full;
   }
   if (outcome == Claim::elsewhere) {
-    mine.waits_for_pool = true;
+    // relaxed: not taken after all; who has read otherwise says so of it, as of one that we died
+    // over
+    page_->progress.taken[0].store(mine.next, std::memory_order_relaxed);
+    mine.waits_for_pool = !held_still;
     return Step::nothing;
   }
   if (outcome != Claim::ours) {
@@ -250,10 +265,34 @@ Reader::Step Reader::take_assigned(Sample& out) noexcept {
   }
   ++mine.next;
   mine.open[place] = word;
-  claimed.info.redelivered = (word & kRedelivered) != 0;
-  hand_out(claimed, out);
+  SLUICE_KILL_POINT("take.assigned");
+  if (held_still) {
+    add_relaxed(page_->counters.taken, 1);
+    add_relaxed(page_->counters.bytes, out.size_);
+  } else {
+    hand_out(claimed, out);
+  }
+  out.info_.deliveries_before = assigned_deliveries(word);
+  out.info_.redelivered = out.info_.deliveries_before != 0;
   out.assignment_ = static_cast<std::uint8_t>(place);
+  out.again_ = held_still;
   return Step::taken;
+}
+
+// An entry that comes again after we rejected it, while a sample of it from then lives: that one
+// owns the claim's bit. A second hold is counted, like that of a reference. False when no such
+// sample lives.
+bool Reader::take_again(std::uint32_t index, const Entry& entry, std::uint64_t sequence,
+                        Sample& out) noexcept {
+  // relaxed: acquired with the sequence; only whether the bit stands depends on it
+  const auto slot = static_cast<std::uint32_t>(entry.place.load(std::memory_order_relaxed));
+  if (slot >= geometry_.slot_limit ||
+      // relaxed: our own word; others may clear the bit, nobody but us sets it
+      (claims_[slot / 64].taken.load(std::memory_order_relaxed) & bit_of(slot)) == 0) {
+    return false;
+  }
+  out = resolve({geometry_.stream_id, sequence, slot, index});
+  return true;
 }
 
 // A slot that is not simply here: its pool may be new, or not have come yet.
@@ -264,29 +303,6 @@ Reader::Place Reader::look_for(std::uint32_t slot, std::uint64_t size) noexcept 
   if (size > geometry_.capacity(pool) || (forgone_pools_ >> pool & 1) != 0) return Place::nowhere;
   missing_pool_ = pool;
   return Place::elsewhere;
-}
-
-// Nobody could take it either.
-void Reader::skip_assignment(LossCause cause) noexcept {
-  add_relaxed(page_->counters.lost[static_cast<std::size_t>(cause)], 1);
-  if (assignments_->settled == assignments_->next++) settle_assignments();
-}
-
-// The oldest that is open is none any more; nor is perhaps what follows.
-void Reader::settle_assignments() noexcept {
-  Assignments& mine = *assignments_;
-  while (mine.settled != mine.next && mine.open[mine.settled % kMaxCredits] == 0) ++mine.settled;
-  // sync room (reader): before we look whether the publisher waits; also cursor (reader)
-  page_->cursor[0].store(mine.settled, std::memory_order_seq_cst);
-  wake_publisher();
-}
-
-void Reader::acknowledge_assignment(std::size_t place, std::uint64_t word) noexcept {
-  Assignments& mine = *assignments_;
-  if ((mine.open[place] & ~kRedelivered) != word) return;  // twice
-  mine.open[place] = 0;
-  add_relaxed(page_->counters.acknowledged, 1);
-  if (place == mine.settled % kMaxCredits) settle_assignments();
 }
 
 Sample Reader::make_sample(std::uint32_t slot, std::uint64_t size, std::uint64_t meta,
@@ -318,6 +334,7 @@ void Reader::pass(std::uint32_t index, std::uint64_t count, LossCause cause) noe
   add_relaxed(page_->counters.lost[static_cast<std::size_t>(cause)], count);
   const std::uint64_t first = lane.next;
   lane.next += count;
+  if (options_.mode == DeliveryMode::reliable) tell_taken(index, lane.next);
   if (options_.mode != DeliveryMode::reliable) {
     move_cursor(index, lane.next);
   } else if (lane.cursor == first) {
@@ -346,74 +363,16 @@ void Reader::overtaken(std::uint32_t index, unsigned attempt) noexcept {
        options_.mode == DeliveryMode::latest ? LossCause::policy : LossCause::full);
 }
 
+// A line of its own, which nobody but us has, seldom asked for.
+void Reader::tell_taken(std::uint32_t index, std::uint64_t next) noexcept {
+  // sync progress (reader): only said, nothing follows from it
+  page_->progress.taken[index].store(next, std::memory_order_release);
+}
+
 void Reader::move_cursor(std::uint32_t index, std::uint64_t cursor) noexcept {
   lanes_[index].cursor = cursor;
   // sync cursor (reader): the claim, or that we do not want it, comes before
   page_->cursor[index].store(cursor, std::memory_order_release);
-}
-
-// Everything below `sequence` is dealt with, and whatever follows that already was.
-void Reader::settle(std::uint32_t index, std::uint64_t sequence) noexcept {
-  Lane& lane = lanes_[index];
-  while (sequence < lane.next && lane.acknowledged[lane.place_of(sequence)]) {
-    lane.acknowledged[lane.place_of(sequence)] = false;
-    ++sequence;
-  }
-  lane.cursor = sequence;
-  // sync room (reader): before we look whether the publisher waits; also cursor (reader)
-  page_->cursor[index].store(sequence, std::memory_order_seq_cst);
-  SLUICE_KILL_POINT("acknowledge.cursor_moved");
-  wake_publisher();
-}
-
-void Reader::wake_publisher() noexcept {
-  // sync room (reader): at least one of us sees the other
-  const std::uint32_t ticket = wake_->line.wants_room.load(std::memory_order_seq_cst);
-  if (ticket == 0 || ticket == answered_) return;
-  answered_ = ticket;
-  // sync room (reader): changes the word that the publisher is about to sleep on
-  page_->sleeping.room.store(ticket, std::memory_order_release);
-  SLUICE_KILL_POINT("acknowledge.room_stored");
-  if ((ticket & kAnswerByEvent) == 0) {
-    futex_wake_all(page_->sleeping.room);
-  } else if (room_event_.valid()) {
-    (void)::eventfd_write(room_event_.get(), 1);  // full means readable
-  }
-}
-
-bool Reader::may_acknowledge(const Sample& sample) const noexcept {
-  return sample.reader_ == this && !sample.resolved_ &&
-         (options_.mode == DeliveryMode::reliable || assignments_ != nullptr);
-}
-
-void Reader::acknowledge(const Sample& sample) noexcept {
-  if (!may_acknowledge(sample)) return;
-  acknowledge(static_cast<std::uint32_t>(sample.info_.priority), sample.info_.sequence,
-              sample.assignment_);
-}
-
-void Reader::acknowledge(Sample&& sample) noexcept {
-  const bool may = may_acknowledge(sample);
-  const auto index = static_cast<std::uint32_t>(sample.info_.priority);
-  const std::uint64_t sequence = sample.info_.sequence;
-  const std::size_t place = sample.assignment_;
-  sample.release();
-  if (may) acknowledge(index, sequence, place);
-}
-
-void Reader::acknowledge(std::uint32_t index, std::uint64_t sequence, std::size_t place) noexcept {
-  if (assignments_) {
-    return acknowledge_assignment(place, assignment_word(index, false, sequence));
-  }
-  Lane& lane = lanes_[index];
-  if (sequence < lane.cursor) return;  // twice
-  if (sequence == lane.cursor) {
-    add_relaxed(page_->counters.acknowledged, 1);
-    settle(index, sequence + 1);
-  } else if (!lane.acknowledged[lane.place_of(sequence)]) {
-    add_relaxed(page_->counters.acknowledged, 1);
-    lane.acknowledged[lane.place_of(sequence)] = true;
-  }
 }
 
 void Reader::release(Sample& sample) noexcept {

@@ -27,9 +27,12 @@ struct Hello {
   std::uint32_t history = 0;
   std::uint64_t type_hash = 0;
   std::uint32_t credits = 0;
-  std::uint32_t reserved = 0;
+  std::uint32_t flags = 0;
   char group[32] = {};  // ends with NUL
 };
+
+constexpr std::uint32_t kDurable = 1;
+constexpr std::uint32_t kRecorder = 2;
 
 struct Offer {
   Header header{kMagic, Kind::offer};
@@ -142,6 +145,8 @@ Result<shm::AttachRequest> receive_request(int socket, const shm::Publisher& pub
   request.options.history = hello->history;
   request.options.type_hash = hello->type_hash;
   request.options.credits = hello->credits;
+  request.options.durable = (hello->flags & kDurable) != 0;
+  request.options.recorder = (hello->flags & kRecorder) != 0;
   request.options.group =
       std::string_view{hello->group, ::strnlen(hello->group, sizeof hello->group)};
   request.reader_arena = std::move(*arena);
@@ -187,6 +192,7 @@ Result<shm::ReaderPtr> subscribe(int socket, const SubscriptionOptions& options,
   hello.history = options.history;
   hello.type_hash = options.type_hash;
   hello.credits = options.credits;
+  hello.flags = (options.durable ? kDurable : 0) | (options.recorder ? kRecorder : 0);
   const std::string_view group = options.group.view();
   std::copy(group.begin(), group.end(), hello.group);
   if (auto sent = send(socket, hello, {}, deadline_ns); !sent) return std::move(sent).error();

@@ -50,6 +50,8 @@ Result<std::shared_ptr<transport::Subscription>> NodeImpl::subscribe(
   if (auto valid = check_filters(filters); !valid) return std::move(valid).error();
   if (options.mode == DeliveryMode::group) {
     if (auto valid = check_group(options); !valid) return std::move(valid).error();
+  } else if (options.durable) {
+    return transport::only_groups_last();
   }
   std::unique_lock lock{mutex_};
   Subscribed subscribed;

@@ -68,6 +68,8 @@ Result<Publication::Admission> Publication::admit(const protocol::AdmitT& admit,
   request.options.type_hash = admit.want->type_hash;
   request.options.group = GroupName{std::string_view{admit.want->group}};
   request.options.credits = admit.want->credits;
+  request.options.durable = admit.want->durable;
+  request.options.recorder = admit.want->recorder;
   request.reader_arena = std::move(*arena);
   request.page_offset = admit.page_offset;
   if (admit.has_event) request.event = std::move(descriptors[1]);
@@ -120,6 +122,7 @@ bool Publication::has_reader_of(std::uint64_t node_id) const {
 void Publication::accepted(const protocol::AdvertisedT& answer) {
   set_matching(answer.matching);
   offer_.sensitive = offer_.sensitive || answer.sensitive;
+  if (offer_.sensitive) stream_.make_sensitive();
   // relaxed: figures that stand alone; the node's lock is between this and who made the publisher
   sensitive_.store(offer_.sensitive, std::memory_order_relaxed);
   // relaxed: as above

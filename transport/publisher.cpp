@@ -49,6 +49,26 @@ void Publisher::collect() noexcept { impl_->stream->collect(); }
 std::size_t Publisher::reap() noexcept { return impl_->stream->reap(); }
 void Publisher::end() noexcept { impl_->stream->end(); }
 std::size_t Publisher::subscriber_count() const noexcept { return impl_->stream->reader_count(); }
+std::size_t Publisher::acknowledging_count() const noexcept {
+  return impl_->stream->acknowledging_count();
+}
+std::uint32_t Publisher::backlog(Priority priority) noexcept {
+  return impl_->stream->backlog(priority);
+}
+Reach Publisher::reached(const Reference& message) noexcept {
+  return impl_->stream->reached(message);
+}
+bool Publisher::handled_by(const Reference& message, const GroupName& group) noexcept {
+  return impl_->stream->handled_by(message, group);
+}
+Outcome Publisher::wait_reached(const Reference& message, ReachLevel level,
+                                std::chrono::steady_clock::time_point deadline) noexcept {
+  return impl_->stream->wait_reached(message, level, shm::to_ns(deadline));
+}
+std::byte* Publisher::amend(const Reference& message) noexcept {
+  return impl_->stream->amend(message);
+}
+
 std::uint64_t Publisher::stream_id() const noexcept { return impl_->stream->geometry().stream_id; }
 const std::string& Publisher::topic() const noexcept {
   static const std::string none;

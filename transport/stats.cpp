@@ -68,6 +68,7 @@ SubscriptionStats stats_of(const shm::ReaderPage& page) noexcept {
   s.lost_invalid = lost(shm::LossCause::invalid);
   s.bytes = get(c.bytes);
   s.acknowledged = get(c.acknowledged);
+  s.rejected = get(c.rejected);
   s.sleeps = get(c.sleeps);
   s.resolved = get(c.resolved);
   s.unresolved = get(c.unresolved);
@@ -95,6 +96,7 @@ void add(SubscriptionStats& total, const SubscriptionStats& part) {
   total.held += part.held;
   total.bytes += part.bytes;
   total.acknowledged += part.acknowledged;
+  total.rejected += part.rejected;
   total.sleeps += part.sleeps;
   total.age_p50_ns = std::max(total.age_p50_ns, part.age_p50_ns);
   total.age_p99_ns = std::max(total.age_p99_ns, part.age_p99_ns);

@@ -17,12 +17,7 @@
 namespace sluice {
 namespace {
 
-// steady_clock is CLOCK_MONOTONIC in libstdc++ and libc++.
-std::uint64_t to_ns(Deadline deadline) {
-  const auto ns =
-      std::chrono::duration_cast<std::chrono::nanoseconds>(deadline.time_since_epoch()).count();
-  return ns > 0 ? static_cast<std::uint64_t>(ns) : 0;
-}
+using shm::to_ns;
 
 SubscriptionStats stats_of(const shm::Reader& reader) {
   SubscriptionStats stats = transport::stats_of(reader.page());
@@ -50,6 +45,7 @@ void Subscriber::Impl::join(std::shared_ptr<NodeImpl> with,
 }
 
 void Subscriber::Impl::add(transport::Attachment attachment) {
+  attachment.reader->tell_load(worker, worker_backlog);
   if (!paused) set->set.add(*attachment.reader);
   streams.push_back(std::move(attachment));
 }
@@ -170,6 +166,7 @@ Subscriber::~Subscriber() = default;
 
 Result<Subscriber> Subscriber::connect(int socket, const SubscriptionOptions& options, WaitSet* set,
                                        std::chrono::milliseconds timeout) {
+  if (options.durable && options.mode != DeliveryMode::group) return transport::only_groups_last();
   std::shared_ptr<WaitSet::Impl> waits_in;
   shm::UniqueFd event;
   if (set != nullptr) {
@@ -220,6 +217,10 @@ Outcome Subscriber::wait(Deadline deadline) noexcept { return impl_->wait(to_ns(
 void Subscriber::acknowledge(const Sample& sample) noexcept {
   if (impl_->origin(sample, sample.reader_) != nullptr) sample.reader_->acknowledge(sample);
 }
+void Subscriber::reject(Sample&& sample) noexcept {
+  if (impl_->origin(sample, sample.reader_) == nullptr) return sample.release();
+  sample.reader_->reject(std::move(sample));
+}
 void Subscriber::acknowledge(Sample&& sample) noexcept {
   if (impl_->origin(sample, sample.reader_) == nullptr) return sample.release();
   sample.reader_->acknowledge(std::move(sample));
@@ -228,7 +229,7 @@ void Subscriber::acknowledge(Sample&& sample) noexcept {
 Receipt Subscriber::receipt(const Sample& sample) const noexcept {
   Receipt receipt;
   const transport::Attachment* stream = impl_->origin(sample, sample.reader_);
-  if (stream == nullptr || sample.resolved_) return receipt;
+  if (stream == nullptr || (sample.resolved_ && !sample.again_)) return receipt;
   receipt.stream_id_ = stream->stream_id;
   receipt.sequence_ = sample.info_.sequence;
   receipt.lane_ = sample.info_.priority;
@@ -236,7 +237,10 @@ Receipt Subscriber::receipt(const Sample& sample) const noexcept {
   return receipt;
 }
 
-void Subscriber::acknowledge(const Receipt& receipt) noexcept {
+void Subscriber::acknowledge(const Receipt& receipt) noexcept { close(receipt, false); }
+void Subscriber::reject(const Receipt& receipt) noexcept { close(receipt, true); }
+
+void Subscriber::close(const Receipt& receipt, bool rejected) noexcept {
   if (!receipt) return;
   for (const transport::Attachment& stream : impl_->streams) {
     if (stream.stream_id != receipt.stream_id_) continue;
@@ -246,10 +250,28 @@ void Subscriber::acknowledge(const Receipt& receipt) noexcept {
     stand_in.info_.priority = receipt.lane_;
     stand_in.assignment_ = receipt.assignment_;
     stand_in.reader_ = stream.reader.get();
-    stream.reader->acknowledge(std::as_const(stand_in));
+    if (rejected) {
+      stream.reader->reject(std::as_const(stand_in));
+    } else {
+      stream.reader->acknowledge(std::as_const(stand_in));
+    }
     stand_in.reader_ = nullptr;
     return;
   }
+}
+
+std::uint64_t Subscriber::backlog() const noexcept {
+  std::uint64_t total = 0;
+  for (const transport::Attachment& stream : impl_->streams) total += stream.reader->unsettled();
+  return total;
+}
+
+void Subscriber::tell_load(WorkerState state, std::uint32_t backlog) noexcept {
+  impl_->worker = state;
+  impl_->worker_backlog = backlog;
+  if (impl_->subscription) impl_->subscription->tell_load(state, backlog);
+  for (const transport::Attachment& stream : impl_->streams)
+    stream.reader->tell_load(state, backlog);
 }
 
 Sample Subscriber::resolve(const Reference& reference) noexcept {

@@ -62,6 +62,8 @@ struct Subscriber::Impl {
   SubscriptionStats ended;  // of streams that are no more
   bool revoked = false;
   bool paused = false;  // its readers are not in the set
+  WorkerState worker = WorkerState::ready;  // as told last
+  std::uint32_t worker_backlog = 0;
   std::vector<transport::GrownPool> early;  // pools of streams that have not come in yet
   std::shared_ptr<transport::Subscription> subscription;
   std::shared_ptr<NodeImpl> node;

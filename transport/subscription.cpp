@@ -21,13 +21,18 @@ std::unique_ptr<protocol::WantT> want_of(const SubscriptionOptions& options) {
   if (options.mode == DeliveryMode::group) {
     want->group = options.group.view();
     want->credits = options.credits;
+    want->durable = options.durable;
   }
-  want->durable = options.durable;
   want->recorder = options.recorder;
   return want;
 }
 
 }  // namespace
+
+Error only_groups_last() {
+  return Error{Errc::invalid_argument, 0,
+               "SubscriptionOptions::durable is for groups; give it a group's name and mode group"};
+}
 
 Subscription::Subscription(std::uint64_t id, std::vector<std::string> filters,
                            SubscriptionOptions options, std::function<void()> interrupt)
@@ -91,6 +96,9 @@ Result<Subscription::Request> Subscription::open(const protocol::FoundT& found,
   }
   if (!reader) return std::move(reader).error();
   if ((*reader)->geometry().stream_id != found.stream_id) return malformed("stream: another one");
+  // relaxed: a word that stands alone
+  const std::uint64_t load = load_.load(std::memory_order_relaxed);
+  (*reader)->tell_load(static_cast<WorkerState>(shm::load_state(load)), shm::load_backlog(load));
 
   Request request;
   request.attach.subscription_id = id_;

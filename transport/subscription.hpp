@@ -25,6 +25,9 @@
 
 namespace sluice::transport {
 
+/// SubscriptionOptions::durable without mode group.
+Error only_groups_last();
+
 /// One stream that a subscription is attached to.
 struct Attachment {
   std::uint64_t stream_id = 0;
@@ -66,6 +69,12 @@ class Subscription {
     bool revoked = false;
   };
   News collect();
+  /// What streams that come from now on are told of the load here; the others, the readers tell.
+  void tell_load(WorkerState state, std::uint32_t backlog) noexcept {
+    // relaxed: a word that stands alone
+    load_.store(shm::load_word(static_cast<std::uint32_t>(state), backlog),
+                std::memory_order_relaxed);
+  }
   void retire(Attachment attachment);
 
   // --- the node's thread, under its lock ---
@@ -134,6 +143,7 @@ class Subscription {
   News inbox_;
   std::vector<Attachment> graveyard_;
   std::atomic<bool> news_{false};
+  std::atomic<std::uint64_t> load_{0};  // shm::load_word()
 };
 
 }  // namespace sluice::transport

@@ -64,6 +64,16 @@ void fill(AttachmentInfo& info, const shm::View& arena, std::uint64_t offset,
   info.max_held = page.identity.max_held.load(std::memory_order_relaxed);
   info.asleep = page.sleeping.sleep.load(std::memory_order_relaxed) != 0;  // relaxed: as above
   info.last_take_ns = get(page.counters.last_take_ns);
+  // relaxed: as above
+  if (page.identity.mode.load(std::memory_order_relaxed) ==
+      static_cast<std::uint32_t>(DeliveryMode::group)) {
+    const std::uint64_t load = get(page.cursor[1]);
+    info.worker_backlog = shm::load_backlog(load);
+    // Foreign: a state that there is not is none.
+    if (shm::load_state(load) <= static_cast<std::uint32_t>(WorkerState::gone)) {
+      info.worker = static_cast<WorkerState>(shm::load_state(load));
+    }
+  }
   info.age = shm::counts_of(page.age);
   info.processing = shm::counts_of(page.processing);
   info.end_to_end = shm::counts_of(page.end_to_end);

@@ -42,6 +42,25 @@ struct MessageInfo {
   std::uint8_t deliveries_before = 0;
 };
 
+/// What a member of a group says of itself.
+enum class WorkerState : std::uint8_t {
+  ready = 0,
+  busy = 1,      ///< Gets new messages only when nobody else can take them.
+  draining = 2,  ///< Gets none; finishes what it has.
+  gone = 3,
+};
+
+/// How far a message has come. Counts reliable subscriptions, and groups as one each; those of
+/// other modes promise nothing and are left out.
+struct Reach {
+  std::uint32_t subscriptions = 0;  ///< That it is for.
+  std::uint32_t delivered = 0;      ///< Of these, who has taken it.
+  std::uint32_t handled = 0;        ///< Of these, who has acknowledged it.
+  /// Nobody has it any more, so that nothing else can be said: all have handled it, or gave it up.
+  bool retired = false;
+};
+enum class ReachLevel : std::uint8_t { delivered, handled };
+
 /// Names one published frame for as long as somebody holds it. Valid inside any payload: it
 /// contains no pointer, and resolving a stale one gives Outcome::expired, never another frame.
 struct Reference {

@@ -15,17 +15,6 @@
 
 namespace sluice {
 
-/// How far a message has come. Counts reliable subscriptions, and groups as one each; those of
-/// other modes promise nothing and are left out.
-struct Reach {
-  std::uint32_t subscriptions = 0;  ///< That it is for.
-  std::uint32_t delivered = 0;      ///< Of these, who has taken it.
-  std::uint32_t handled = 0;        ///< Of these, who has acknowledged it.
-  /// Nobody has it any more, so that nothing else can be said: all have handled it, or gave it up.
-  bool retired = false;
-};
-enum class ReachLevel : std::uint8_t { delivered, handled };
-
 /// Owns one stream: the memory that its messages travel in. Made by Node::advertise, which makes it
 /// known to all subscribers of its topic, or by create, to be shared over a socket. Move-only; a
 /// moved-from publisher may only be destroyed or assigned to. Thread-compatible: one thread at a

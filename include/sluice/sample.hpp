@@ -77,6 +77,7 @@ class SLUICE_EXPORT Sample {
     slot_ = other.slot_;
     resolved_ = other.resolved_;
     has_references_ = other.has_references_;
+    again_ = other.again_;
     assignment_ = other.assignment_;
     timed_from_ns_ = other.timed_from_ns_;
     info_ = other.info_;
@@ -93,6 +94,7 @@ class SLUICE_EXPORT Sample {
   Outcome outcome_ = Outcome::empty;
   bool resolved_ = false;
   bool has_references_ = false;
+  bool again_ = false;  // resolved, since another sample of this message lives; can be acknowledged
   std::uint8_t assignment_ = 0;  // of a group's member: its place in the ring of assignments
   std::uint64_t timed_from_ns_ = 0;  // when taken, if this one is measured
   MessageInfo info_;

@@ -47,7 +47,9 @@ struct StreamStats {
   std::uint64_t no_slot = 0;      ///< Loans that found no slot.
   std::uint64_t full = 0;         ///< Loans refused because of a reliable subscriber.
   std::uint64_t full_waits = 0;   ///< Loans that had to wait for one.
-  std::uint64_t dropped = 0;      ///< Entries no member of a group had a credit for (OnFull::drop).
+  /// Entries that were for a group and that nobody of it has dealt with: no member had a credit
+  /// (OnFull::drop), nobody came back to a durable group in time, or the stream ended first.
+  std::uint64_t dropped = 0;
   std::uint64_t evicted = 0;      ///< Subscriptions.
   std::uint64_t slots = 0;        ///< In all pools.
   std::uint64_t slots_committed = 0;
@@ -73,6 +75,7 @@ struct SubscriptionStats {
   std::uint64_t held = 0;  ///< Slots held now, by samples and by messages they are attached to.
   std::uint64_t bytes = 0;
   std::uint64_t acknowledged = 0;
+  std::uint64_t rejected = 0;    ///< Given back: DeliveryMode::group.
   std::uint64_t sleeps = 0;      ///< Waits that went to sleep.
   std::uint64_t age_p50_ns = 0;  ///< From publish to take.
   std::uint64_t age_p99_ns = 0;

@@ -20,14 +20,6 @@ using Deadline = std::chrono::steady_clock::time_point;
 
 class WaitSet;
 
-/// What a member of a group says of itself.
-enum class WorkerState : std::uint8_t {
-  ready = 0,
-  busy = 1,      ///< Gets new messages only when nobody else can take them.
-  draining = 2,  ///< Gets none; finishes what it has.
-  gone = 3,
-};
-
 /// Acknowledges a message whose sample is given away before it is dealt with: attached to a result,
 /// say. Made by Subscriber::receipt; a plain value.
 class SLUICE_EXPORT Receipt {
@@ -135,6 +127,7 @@ class SLUICE_EXPORT Subscriber {
   explicit Subscriber(std::unique_ptr<Impl> impl) noexcept;
   static Result<Subscriber> connect(int socket, const SubscriptionOptions& options, WaitSet* set,
                                     std::chrono::milliseconds timeout);
+  void close(const Receipt& receipt, bool rejected) noexcept;
   std::unique_ptr<Impl> impl_;
 };
 

@@ -1,13 +1,14 @@
 // The cast of the kill tests.
 //
-// The survivor publishes `frames` and `events` (an event holds a frame) and reads `results` and
-// `orders`. The victim does everything that can be done: it reads frames in each delivery mode,
-// resolves what events hold, publishes results that hold frames (a publisher that evicts) and
-// orders (a publisher that waits), joins, leaves and is joined. So every kill point lies on its
-// way, and it dies as a reader and as a publisher at once.
+// The survivor publishes `frames`, `events` (an event holds a frame) and `tasks` (for a group that
+// both are in), and reads `results` and `orders`. The victim does everything that can be done: it
+// reads frames in each delivery mode, resolves what events hold, does or rejects tasks, publishes
+// results that hold frames (a publisher that evicts) and orders (a publisher that waits), joins,
+// leaves and is joined. So every kill point lies on its way, and it dies as a reader and as a
+// publisher at once.
 //
-//   survivor  ── frames, events ──►  victim
-//             ◄── results, orders ──
+//   survivor  ── frames, events, tasks ──►  victim
+//             ◄── results, orders ─────────
 //
 // Two sockets: over one the victim asks to read, over the other the survivor does.
 #pragma once
@@ -28,12 +29,24 @@ namespace sluice::test {
 inline constexpr int kVictimAsks = 3;    // descriptor in the victim
 inline constexpr int kSurvivorAsks = 4;  // descriptor in the victim
 
-enum class Topic : std::uint8_t { frames = 1, events = 2, results = 3, orders = 4, leave = 9 };
+enum class Topic : std::uint8_t {
+  frames = 1,
+  events = 2,
+  results = 3,
+  orders = 4,
+  tasks = 5,
+  leave = 9
+};
 
 /// What one side wants of the other.
 struct Ask {
   Topic topic;
 };
+
+/// Both are members.
+inline SubscriptionOptions crew() {
+  return {.mode = DeliveryMode::group, .max_held = 4, .spin_ns = 0, .group = "crew", .credits = 4};
+}
 
 /// What the survivor is to do to the victim.
 struct Plan {

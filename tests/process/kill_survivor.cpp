@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -49,6 +50,16 @@ StreamOptions events_options(bool patient) {
   options.pools = {{64, 0}};
   options.max_held = 8;
   options.max_references = 1;
+  return options;
+}
+
+StreamOptions tasks_options(bool patient) {
+  StreamOptions options = frames_options(patient);
+  options.label = "tasks";
+  options.on_full = OnFull::fail;  // what it waits for may be its own to do
+  options.lanes = {{16, 0}};
+  options.pools = {{64, 0}};
+  options.max_held = 4 + 2 * 4;  // its own, and the victim's
   return options;
 }
 
@@ -115,8 +126,10 @@ class Survivor {
         child_(start_victim(plan, asks_[1].get())),
         frames_options_(frames_options(plan.harm != Plan::Harm::stop)),
         events_options_(events_options(plan.harm != Plan::Harm::stop)),
+        tasks_options_(tasks_options(plan.harm != Plan::Harm::stop)),
         frames_(frames_options_),
-        events_(events_options_) {
+        events_(events_options_),
+        tasks_(tasks_options_) {
     asks_[1].reset();
     death_ = pidfd_open(child_.pid());
     for (const DeliveryMode mode :
@@ -128,6 +141,7 @@ class Survivor {
       own_.push_back(std::move(eye));
     }
     resolver_ = frames_.attach({.mode = DeliveryMode::latest, .max_held = 4, .spin_ns = 0});
+    worker_ = tasks_.attach(crew());
     // prompt, late but reliable, holding, one that will be evicted; one of the orders
     others_.resize(5);
     others_[0].mode = DeliveryMode::next;
@@ -200,7 +214,9 @@ class Survivor {
     if (::poll(&p, 1, 0) != 1 || (p.revents & POLLIN) == 0) return;
     const auto asked = receive_value<Ask>(child_.socket());
     if (!asked) return;
-    LocalLink& link = asked->topic == Topic::frames ? frames_ : events_;
+    LocalLink& link = asked->topic == Topic::frames   ? frames_
+                      : asked->topic == Topic::events ? events_
+                                                      : tasks_;
     link.publisher().reap();
     (void)admit_over(child_.socket(), link.publisher(), link.wake_arena());
   }
@@ -250,6 +266,7 @@ class Survivor {
     }
     prove(frames_.publisher().publish(batch) == Outcome::ok, "frames can be published");
     frames_published_ += batch.size();
+    publish_task();
 
     Sample frame = resolver_->take();
     if (!frame) return;
@@ -260,10 +277,38 @@ class Survivor {
     prove(event.attach(std::move(frame)) == Outcome::ok, "an event can hold a frame");
     prove(events_.publisher().publish(std::move(event)) == Outcome::ok, "events can be published");
   }
+  void publish_task() {
+    Loan task = tasks_.publisher().loan(40);
+    prove(task || task.outcome() == Outcome::full, "a task has a slot");
+    if (!task) {
+      tasks_.publisher().reap();  // as a node's thread does; who does not wait asks nobody
+      return;
+    }
+    fill(task, Topic::tasks, tasks_published_ + 1);
+    prove(tasks_.publisher().publish(std::move(task)) == Outcome::ok, "tasks can be published");
+    ++tasks_published_;
+  }
+  // `finish`: rejects nothing.
+  void work(bool finish) {
+    while (Sample task = worker_->take()) {
+      prove(is_whole(task, Topic::tasks), "a task is whole");
+      const std::uint64_t serial = task.info().correlation.low;
+      prove(task.info().redelivered || deliveries_[serial] == 0, "what comes again is marked");
+      prove(task.info().deliveries_before >= std::min(deliveries_[serial], 255u),
+            "every delivery is counted");
+      ++deliveries_[serial];
+      if (!finish && random_() % 4 == 0) {
+        worker_->reject(std::move(task));
+      } else {
+        worker_->acknowledge(std::move(task));
+      }
+    }
+  }
   [[nodiscard]] bool is_patient() const { return frames_options_.full_timeout_ns > 1'000'000'000; }
 
   void read(int round) {
     for (Eye& eye : own_) (void)eye.drain();
+    work(false);
     for (std::size_t i = 0; i < others_.size(); ++i) {
       Eye& eye = others_[i];
       if (!joined_[i]) continue;
@@ -342,6 +387,7 @@ class Survivor {
     if (reaped_first) {
       frames_.publisher().reap();
       events_.publisher().reap();
+      tasks_.publisher().reap();
       prove(frames_.publisher().reader_count() == own_.size() + 1, "the victim's readers are gone");
       Eye eye;
       eye.opened(
@@ -353,7 +399,9 @@ class Survivor {
     for (int i = 0; i < kRoundsAfter; ++i) {
       publish(round + i);
       for (Eye& eye : own_) (void)eye.drain();
+      work(false);
     }
+    do_the_rest();
     prove(!is_patient() || frames_published_ - before >= kRoundsAfter, "publishing goes on");
     for (const Sample& frame : resolved_) {
       prove(is_whole(frame, Topic::frames), "a resolved frame stays whole");
@@ -364,6 +412,18 @@ class Survivor {
       prove(eye.mode == DeliveryMode::latest || lost_by(*eye.reader) == 0,
             "who keeps up loses nothing");
     }
+  }
+
+  // No task is lost: the group has settled them all.
+  void do_the_rest() {
+    tasks_.publisher().reap();
+    for (int i = 0; i < 1000 && tasks_.publisher().backlog(Priority::critical) != 0; ++i) {
+      work(true);
+      tasks_.publisher().tend();
+    }
+    prove(tasks_.publisher().backlog(Priority::critical) == 0, "every task is done");
+    prove(tasks_published_ >= kRoundsAfter, "and there are some");
+    prove(tasks_.publisher().counters().overwritten.load() == 0, "none was overwritten");
   }
 
   // What the victim had published is there to the end, and then its end is seen.
@@ -397,8 +457,11 @@ class Survivor {
     events_.publisher().reap();
     events_.publisher().collect();
     resolver_.reset();
-    for (auto* stream : {&frames_, &events_}) {
-      const auto& options = stream == &frames_ ? frames_options_ : events_options_;
+    worker_.reset();
+    for (auto* stream : {&frames_, &events_, &tasks_}) {
+      const auto& options = stream == &frames_   ? frames_options_
+                            : stream == &events_ ? events_options_
+                                                 : tasks_options_;
       const std::string lost = find_lost_slots(*stream, options);
       prove(lost.empty(), lost.c_str());
     }
@@ -411,9 +474,13 @@ class Survivor {
   shm::UniqueFd death_;
   StreamOptions frames_options_;
   StreamOptions events_options_;
+  StreamOptions tasks_options_;
   LocalLink frames_;
   LocalLink events_;
+  LocalLink tasks_;
   shm::ReaderPtr resolver_;
+  shm::ReaderPtr worker_;
+  std::map<std::uint64_t, unsigned> deliveries_;  // of a task, to worker_
   std::vector<Eye> own_;     // of frames
   std::vector<Eye> others_;  // of results and orders
   std::vector<bool> joined_;
@@ -422,6 +489,7 @@ class Survivor {
   std::deque<Sample> resolved_;
   std::uint64_t serial_ = 0;
   std::uint64_t frames_published_ = 0;
+  std::uint64_t tasks_published_ = 0;
 };
 
 }  // namespace

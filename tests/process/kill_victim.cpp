@@ -50,6 +50,7 @@ class Victim {
   explicit Victim(unsigned seed) : random_(seed) {
     for (std::size_t i = 0; i < frames_.size(); ++i) join_frames(i);
     events_ = ask(Topic::events, {.mode = DeliveryMode::next, .max_held = 2, .spin_ns = 0});
+    tasks_ = ask(Topic::tasks, crew());
   }
 
   void live() {
@@ -58,6 +59,7 @@ class Victim {
       read_in_order();
       read_reliably();
       resolve();
+      work();
       publish_results(round);
       publish_orders();
       if (round < 60 && round % 10 == 9) must(results_->add_pool({shm::kLargeSlotBytes * 16, 4}));
@@ -76,6 +78,7 @@ class Victim {
     pollfd p{kVictimAsks, POLLIN, 0};
     while (::poll(&p, 1, 1) != 1) {
       if (frames_[2]) read_reliably();
+      if (tasks_) work();
       serve();
     }
     return must(attach_over(kVictimAsks, options, arena_));
@@ -137,6 +140,24 @@ class Victim {
     }
   }
 
+  // Now and then it drains for a while; nothing depends on the crew being there.
+  void work() {
+    const bool draining = random_() % 8 == 0;
+    tasks_->tell_load(draining ? WorkerState::draining : WorkerState::ready,
+                      static_cast<std::uint32_t>(random_() % 4));
+    std::array<Sample, 3> batch;
+    const std::size_t n = tasks_->take(batch);
+    for (std::size_t i = n; i-- > 0;) {  // the newest first
+      insist(is_whole(batch[i], Topic::tasks), "a task is whole");
+      if (random_() % 3 == 0) {
+        tasks_->reject(std::move(batch[i]));
+      } else {
+        tasks_->acknowledge(std::move(batch[i]));
+      }
+    }
+    if (draining) tasks_->tell_load(WorkerState::ready, 0);
+  }
+
   void resolve() {
     Sample event = events_->take();
     if (!event) return;
@@ -188,6 +209,7 @@ class Victim {
   shm::PublisherPtr orders_ = must(shm::Publisher::create(orders_options()));
   std::array<shm::ReaderPtr, 3> frames_;  // latest, next, reliable
   shm::ReaderPtr events_;
+  shm::ReaderPtr tasks_;
   std::deque<Sample> held_;
   shm::Publisher* served_ = nullptr;  // has sent its stream and expects a request
   bool left_ = false;

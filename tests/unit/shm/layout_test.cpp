@@ -12,7 +12,7 @@ namespace {
 TEST(Layout, SpellsItsMagicInMemory) {
   const std::uint64_t magic = kMagic;
   EXPECT_EQ(std::memcmp(&magic, "SLUICE01", 8), 0);
-  EXPECT_EQ(kLayoutVersion, 2u);
+  EXPECT_EQ(kLayoutVersion, 3u);
 }
 
 TEST(Layout, HasAControlHeaderOf576Bytes) {
@@ -90,8 +90,11 @@ TEST(Layout, HasAReaderPageWithItsHotLineAtTheEnd) {
   EXPECT_EQ(offsetof(ReaderPage, age), 256u);
   EXPECT_EQ(offsetof(ReaderPage, processing), 768u);
   EXPECT_EQ(offsetof(ReaderPage, end_to_end), 1280u);
-  EXPECT_EQ(kReaderHotOffset, 1792u);
-  EXPECT_EQ(kClaimsOffset, 1824u);
+  EXPECT_EQ(offsetof(ReaderPage, progress), 1792u);
+  EXPECT_EQ(offsetof(ProgressLine, taken), 0u);
+  EXPECT_EQ(offsetof(ProgressLine, returned), 32u);
+  EXPECT_EQ(kReaderHotOffset, 1856u);
+  EXPECT_EQ(kClaimsOffset, 1888u);
   EXPECT_EQ(offsetof(IdentityLine, mode), 0u);
   EXPECT_EQ(offsetof(IdentityLine, max_held), 4u);
   EXPECT_EQ(offsetof(IdentityLine, pid), 8u);
@@ -104,6 +107,7 @@ TEST(Layout, HasAReaderPageWithItsHotLineAtTheEnd) {
   EXPECT_EQ(offsetof(ReaderCounters, lost), 8u);
   EXPECT_EQ(offsetof(ReaderCounters, bytes), 48u);
   EXPECT_EQ(offsetof(ReaderCounters, resolved), 64u);
+  EXPECT_EQ(offsetof(ReaderCounters, rejected), 104u);
 }
 
 TEST(Layout, GivesAReaderPageAPairOfWordsForEach64Slots) {
@@ -111,9 +115,9 @@ TEST(Layout, GivesAReaderPageAPairOfWordsForEach64Slots) {
   EXPECT_EQ(claim_pairs(64), 1u);
   EXPECT_EQ(claim_pairs(65), 2u);
   EXPECT_EQ(claim_pairs(kMaxSlots), 16'384u);
-  EXPECT_EQ(reader_page_bytes(64), 1856u);
-  EXPECT_EQ(reader_page_bytes(128), 1856u);  // two pairs share the hot line with the cursors
-  EXPECT_EQ(reader_page_bytes(129), 1920u);
+  EXPECT_EQ(reader_page_bytes(64), 1920u);
+  EXPECT_EQ(reader_page_bytes(128), 1920u);  // two pairs share the hot line with the cursors
+  EXPECT_EQ(reader_page_bytes(129), 1984u);
 }
 
 TEST(Layout, HasAWakePageOf2240BytesForAMemberOfAGroup) {
@@ -122,9 +126,14 @@ TEST(Layout, HasAWakePageOf2240BytesForAMemberOfAGroup) {
   EXPECT_EQ(offsetof(GroupWakePage, assignments.assigned), 128u);
   EXPECT_EQ(offsetof(GroupWakePage, assignments.finished), 136u);
   EXPECT_EQ(offsetof(GroupWakePage, ring), 192u);
-  EXPECT_EQ(assignment_word(3, true, 5), 0xe000'0000'0000'0005u);
-  EXPECT_EQ(assigned_lane(0xe000'0000'0000'0005u), 3u);
-  EXPECT_EQ(assigned_sequence(0xe000'0000'0000'0005u), 5u);
+  EXPECT_EQ(assignment_word(3, 0x81, 5), 0xe040'0000'0000'0005u);
+  EXPECT_EQ(assigned_lane(0xe040'0000'0000'0005u), 3u);
+  EXPECT_EQ(assigned_deliveries(0xe040'0000'0000'0005u), 0x81u);
+  EXPECT_EQ(assigned_sequence(0xe07f'ffff'ffff'ffffu), (std::uint64_t{1} << 54) - 1);
+  EXPECT_EQ(assigned_message(0xe040'0000'0000'0005u), 0xc000'0000'0000'0005u);
+  EXPECT_EQ(load_word(2, 0xffff'ffff), 0x0000'0002'ffff'ffffu);
+  EXPECT_EQ(load_state(0xffff'ff02'0000'0007u), 2u);
+  EXPECT_EQ(load_backlog(0xffff'ff02'0000'0007u), 7u);
   EXPECT_EQ(static_cast<int>(DeliveryMode::group), 4);
 }
 
