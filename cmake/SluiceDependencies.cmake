@@ -35,6 +35,4 @@ endif()
 if(SLUICE_BUILD_VISION)
   find_package(OpenCV 4.5.4 REQUIRED COMPONENTS core imgproc imgcodecs objdetect) # 4.5.4: FaceDetectorYN
 endif()
-if(SLUICE_BUILD_TOOLS OR SLUICE_BUILD_TESTS OR SLUICE_BUILD_BENCHMARKS)
-  find_package(nlohmann_json 3.11 REQUIRED)
-endif()
+find_package(nlohmann_json 3.11 REQUIRED) # headers only

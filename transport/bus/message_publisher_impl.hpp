@@ -1,0 +1,69 @@
+// What stands behind a MessagePublisher, and what requests, replies and dead letters need of it
+// beyond its public side: other kinds of messages, with extensions of their own.
+#pragma once
+
+#include "sluice/message_publisher.hpp"
+#include "sluice/rate_limit.hpp"
+#include "transport/bus/envelope_writer.hpp"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace sluice {
+
+struct MessagePublisher::Impl {
+  Impl(Publisher stream, MessagePublisherOptions with, std::uint64_t node_id);
+
+  /// What an event does not have.
+  struct Special {
+    MessageKind kind = MessageKind::event;
+    std::uint8_t flags = 0;
+    std::uint8_t attempt = 1;
+    std::uint16_t status = 0;
+    std::uint64_t call = 0;
+    std::uint64_t expires_ns = 0;
+    std::optional<Codec> codec{};
+  };
+
+  /// A slot with the extensions written; an event's are its tracestate. Where the slots are too
+  /// small for both, the tracestate is left out, as its recommendation allows.
+  MessageLoan loan(std::uint64_t bytes, const MessageOptions& options,
+                   const bus::Extensions& extensions) noexcept;
+  /// Writes the envelope and publishes.
+  Outcome send(MessageLoan&& loan, const Special& special, Published& published) noexcept;
+  /// The same without publishing: ok, or why it must not be.
+  Outcome seal(MessageLoan& loan, const Special& special, MessageId& id) noexcept;
+
+  Outcome publish(MessageLoan&& loan, Published& published) noexcept;
+  Outcome fall_back(const MessageLoan& loan, Published& published) noexcept;
+  bool admitted() noexcept;
+  Outcome count(Outcome outcome) noexcept;
+  void look_at_backlog(Priority priority) noexcept;
+
+  Publisher stream;
+  MessagePublisherOptions options;
+  std::uint64_t node_id;
+  TokenBucket rate;
+  TokenBucket broker_rate;
+  std::unique_ptr<MessagePublisher> fallback;
+  Counts counts;
+  std::uint64_t room = 0;  // entries of the largest lane
+  bool above = false;
+  std::uint32_t since_look = 0;
+};
+
+namespace bus {
+
+/// The smallest header that an event can do with, and some room for a tracestate.
+inline constexpr std::uint64_t kHeaderRoom = 128;
+/// The group of whoever keeps messages on disk.
+inline constexpr GroupName kRecorderGroup{"$recorder"};
+/// `options` with room for headers of `header_bytes` in every slot.
+StreamOptions with_headers(StreamOptions options, std::uint64_t header_bytes);
+std::uint64_t to_ns(Deadline deadline) noexcept;
+Deadline to_deadline(std::uint64_t ns) noexcept;
+
+}  // namespace bus
+}  // namespace sluice

@@ -1,0 +1,137 @@
+// What stands behind a Requester: its calls, in slots of a fixed table.
+//
+//   free --start--> waiting --reply, or its end--> done --get/cancel--> free
+//                     |  ^                           (a callback goes back to free at once)
+//        may be tried |  | due
+//              again  v  |
+//                    delayed
+//
+// A call's number is (generation << 16 | slot), so that a reply that comes late meets another
+// generation. What could not even be asked needs no slot: its number says why (kRefused).
+#pragma once
+
+#include "sluice/requester.hpp"
+#include "transport/bus/message_publisher_impl.hpp"
+#include "transport/bus/service.hpp"
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace sluice {
+
+struct Requester::Impl {
+  Impl(MessagePublisher to, MessageSubscriber from, RequesterOptions with, std::string name);
+
+  enum class Refusal : std::uint8_t {
+    unavailable,
+    too_many,
+    breaker_open,
+    too_large,
+    no_room,
+    too_many_hops,
+    no_right,
+    too_late,
+    rejected,
+  };
+  static constexpr std::uint64_t kRefused = std::uint64_t{1} << 63;
+
+  enum class Stage : std::uint8_t { free, waiting, delayed, done };
+  struct Slot {
+    Stage stage = Stage::free;
+    std::uint64_t generation = 0;
+    std::uint64_t deadline_ns = 0;
+    std::uint64_t started_ns = 0;
+    std::uint64_t due_ns = 0;  // delayed
+    std::uint32_t attempt = 1;
+    CallOptions options;
+    CircuitBreaker::Permit permit;
+    Reference request;
+    bool may_repeat = false;  // then the two below are set
+    std::vector<std::byte> copy;
+    Context context;
+    std::function<void(Reply)> answered;
+    Reply reply;
+  };
+
+  struct Asked {
+    std::uint64_t number = 0;
+    Requester* requester = nullptr;  // where it was asked: here, or at the fallback
+  };
+  struct Opening {
+    std::uint64_t now = 0;
+    std::uint64_t deadline_ns = 0;
+    CircuitBreaker::Permit permit;
+    std::optional<Refusal> refusal;
+  };
+  using Callback = std::pair<std::function<void(Reply)>, Reply>;
+
+  Asked start(Requester& self, std::span<const std::byte> request,
+              const CallOptions& options) noexcept;
+  Asked start(Requester& self, MessageLoan&& loan, const CallOptions& options) noexcept;
+  Opening open(const CallOptions& options) noexcept;
+  std::uint64_t launch(const Opening& opening, const CallOptions& options,
+                       MessageLoan&& request) noexcept;
+  void remember(Slot& slot, std::span<const std::byte> request) noexcept;
+  MessageLoan loan(std::uint64_t bytes, const CallOptions& options) noexcept;
+
+  /// Of a call that is not free; null for others.
+  Slot* slot_of(std::uint64_t number) noexcept;
+  bool ready(std::uint64_t number) noexcept;
+  bool wait(std::uint64_t number, std::uint64_t deadline_ns) noexcept;
+  Reply get(std::uint64_t number) noexcept;
+  void cancel(std::uint64_t number) noexcept;
+
+  /// Takes in what has arrived; how many calls ended.
+  std::size_t pump() noexcept;
+  /// The same, and looks at the clock, at workers, at what is due. When something is due next.
+  std::uint64_t tend(std::size_t& ended) noexcept;
+  void call_back_later(std::uint64_t number, std::function<void(Reply)> answered);
+  void call_back();
+  std::size_t step(std::uint64_t deadline_ns);
+
+  [[nodiscard]] std::uint64_t deadline_of(const CallOptions& options,
+                                          std::uint64_t now) const noexcept;
+  bool has_worker(std::uint64_t deadline_ns) noexcept;
+  std::uint64_t occupy() noexcept;
+  Slot& at(std::uint64_t number) noexcept;
+  [[nodiscard]] std::uint64_t number_of(const Slot& slot) const noexcept;
+  void vacate(std::uint64_t number) noexcept;
+  Outcome ask(Slot& slot, std::uint64_t number, MessageLoan&& loan) noexcept;
+  Outcome ask_again(Slot& slot, std::uint64_t number) noexcept;
+  static Refusal refusal_of(Outcome outcome) noexcept;
+  [[nodiscard]] Status sentence_of(Refusal refusal) const;
+  [[nodiscard]] Status status_of(Refusal refusal) const noexcept;
+  [[nodiscard]] Status lost(StatusCode code, std::string_view before,
+                            std::string_view after) const noexcept;
+  std::uint64_t refuse(Refusal refusal) noexcept;
+  void receive(Message message) noexcept;
+  void end(Slot& slot, Reply reply, std::uint64_t now) noexcept;
+  bool try_later(Slot& slot, const Status& status, std::uint64_t now) noexcept;
+  void withdraw(const Slot& slot) noexcept;
+
+  MessagePublisher requests;
+  MessageSubscriber replies;
+  RequesterOptions options;
+  std::string service;
+  std::string reply_to;
+  std::unique_ptr<Requester> fallback;
+  CircuitBreaker breaker;
+  RetryPolicy retry;
+  Counts counts;
+  std::vector<Slot> slots;
+  std::vector<std::uint32_t> vacant;
+  std::uint64_t next_generation = 1;
+  std::uint64_t chance = 0;     // of the jitter: a generator's state
+  std::size_t ended_calls = 0;  // since the counter was looked at last
+  std::vector<Callback> callbacks;
+  std::atomic<bool> interrupted{false};
+};
+
+}  // namespace sluice

@@ -1,0 +1,385 @@
+// Serving requests.
+//
+// A worker is a member of the group that serves. It acknowledges a request after it has answered
+// it, so that what it has when it dies goes to another worker; whether that one may handle it again
+// is for the request to say (idempotent). Before each request it tells all requesters, in its own
+// pages, how much waits here.
+//
+// Each requester gets a stream of its own for its replies, made when its first request comes. It
+// never makes us wait: a requester that does not take its replies is evicted. While a requester is
+// still attaching, the newest replies are kept for it as history.
+#include "sluice/responder.hpp"
+
+#include "shm/clock.hpp"
+#include "transport/bus/message_publisher_impl.hpp"
+#include "transport/bus/service.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstring>
+#include <exception>
+#include <map>
+#include <new>
+#include <optional>
+#include <utility>
+
+namespace sluice {
+namespace {
+
+constexpr std::uint64_t kSliceNs = 100'000'000;  // as long as a sleep in one stream is at most
+constexpr std::uint64_t kForgetEveryNs = 1'000'000'000;
+constexpr std::uint32_t kReplyDepth = 64;
+constexpr std::uint64_t kErrorRoom = bus::Extensions::kMaxBytes + 32;
+constexpr std::uint32_t kTellAllEvery = 16;
+
+enum class Phase : int { serving, draining, stopped };
+
+std::string_view died_sentence() {
+  return "the worker that had this request died, and it may be handled only once";
+}
+
+}  // namespace
+
+struct Responder::Impl {
+  Impl(Node& with, MessageSubscriber from, std::string name, Handler handle, ResponderOptions opts)
+      : node(with),
+        requests(std::move(from)),
+        service(std::move(name)),
+        handler(std::move(handle)),
+        options(std::move(opts)) {}
+
+  MessagePublisher* replies_for(const Message& request);
+  bool forget_requesters(std::uint64_t now);
+  void handle(Responder& self, Message message);
+  Outcome send(const Message& request, MessageLoan&& loan, StatusCode code);
+  MessageLoan loan(const Message& request, std::uint64_t bytes, std::string_view sentence) noexcept;
+  void finish(Message&& message);
+  void tell_load() noexcept;
+
+  Node& node;
+  MessageSubscriber requests;
+  std::string service;
+  Handler handler;
+  ResponderOptions options;
+  std::map<std::string, MessagePublisher, std::less<>> replies;  // by topic
+  std::uint64_t forget_due_ns = 0;
+  std::size_t outstanding = 0;
+  std::uint32_t since_told = 0;
+  std::uint64_t told = ~std::uint64_t{0};
+  Outcome last = Outcome::empty;  // of the take that had nothing
+  Counts counts;
+  std::atomic<Phase> phase{Phase::serving};
+};
+
+MessagePublisher* Responder::Impl::replies_for(const Message& request) {
+  const std::string_view topic = bus::text_of_bytes(request.extension(ExtensionId::reply_to));
+  const auto known = replies.find(topic);
+  if (known != replies.end()) return &known->second;
+  if (!bus::is_reply_topic(topic, service, request.envelope().source)) return nullptr;
+  MessagePublisherOptions out;
+  out.stream.lanes = {{kReplyDepth, bus::kEarlyReplies}};
+  out.stream.pools = {{options.reply_bytes + kErrorRoom}};
+  out.stream.on_full = OnFull::evict;
+  out.stream.max_readers = 2;
+  out.stream.max_held = bus::kRepliesHeld;
+  out.stream.offered = {.latest = false, .next = false, .reliable = true, .group = false};
+  out.codec = options.codec;
+  out.interceptors = options.interceptors;
+  auto made = MessagePublisher::create(node, topic, std::move(out));
+  if (!made) return nullptr;
+  return &replies.emplace(std::string{topic}, std::move(*made)).first->second;
+}
+
+// Of those that are gone; what they had asked for is answered by then, or will be of no use.
+bool Responder::Impl::forget_requesters(std::uint64_t now) {
+  if (now < forget_due_ns) return false;
+  forget_due_ns = now + kForgetEveryNs;
+  if (outstanding != 0) return false;
+  std::erase_if(replies, [](const auto& item) {
+    const Publisher& stream = item.second.impl_->stream;
+    return stream.matching_count() == 0 && stream.subscriber_count() == 0;
+  });
+  return true;
+}
+
+MessageLoan Responder::Impl::loan(const Message& request, std::uint64_t bytes,
+                                  std::string_view sentence) noexcept {
+  MessagePublisher* out = nullptr;
+  try {
+    out = replies_for(request);
+  } catch (const std::bad_alloc&) {  // as if the requester were gone
+  }
+  MessageLoan none;
+  if (out == nullptr) return none;
+  MessageOptions with;
+  with.priority = request.info().priority;
+  with.destination = request.envelope().source;
+  with.correlation = request.info().correlation;
+  bus::Extensions extensions;
+  extensions.add(ExtensionId::error, sentence);
+  return out->impl_->loan(bytes, with, extensions);
+}
+
+Outcome Responder::Impl::send(const Message& request, MessageLoan&& reply, StatusCode code) {
+  const auto out = replies.find(bus::text_of_bytes(request.extension(ExtensionId::reply_to)));
+  if (out == replies.end()) return Outcome::no_subscriber;
+  MessagePublisher::Impl::Special special;
+  special.kind = MessageKind::reply;
+  special.status = static_cast<std::uint16_t>(code);
+  special.call = request.envelope().call;
+  Published published;
+  const Outcome outcome = out->second.impl_->send(std::move(reply), special, published);
+  if (outcome != Outcome::ok) ++counts.unanswered;
+  return outcome;
+}
+
+void Responder::Impl::finish(Message&& message) {
+  requests.acknowledge(std::move(message));
+  --outstanding;
+}
+
+// All streams are told of what waits in all, but not each time where there are many.
+void Responder::Impl::tell_load() noexcept {
+  const bool serving = phase.load(std::memory_order_relaxed) == Phase::serving;  // relaxed: a flag
+  const WorkerState state = !serving                          ? WorkerState::draining
+                            : outstanding >= options.max_held ? WorkerState::busy
+                                                              : WorkerState::ready;
+  Subscriber& stream = requests.stream();
+  if (serving && stream.stream_count() > kTellAllEvery && ++since_told < kTellAllEvery) return;
+  since_told = 0;
+  const auto backlog = static_cast<std::uint32_t>(std::min<std::uint64_t>(stream.backlog(), ~0u));
+  const std::uint64_t now = std::uint64_t{static_cast<std::uint8_t>(state)} << 32 | backlog;
+  if (now == told && serving) return;
+  told = now;
+  stream.tell_load(state, backlog);
+}
+
+void Responder::Impl::handle(Responder& self, Message message) {
+  const Envelope& envelope = message.envelope();
+  if (envelope.kind != MessageKind::request) {
+    requests.acknowledge(std::move(message));
+    return;
+  }
+  Request request{&self, std::move(message)};
+  ++outstanding;
+  if (request.cancelled()) {
+    ++counts.cancelled;
+    request.responder_ = nullptr;
+    finish(std::move(request.message_));
+    return;
+  }
+  const bool twice = request.message_.info().redelivered &&
+                     (request.message_.envelope().flags & kFlagIdempotent) == 0;
+  if (twice) {
+    ++counts.refused;
+    (void)request.reply(Status{StatusCode::unavailable, std::string{died_sentence()}});
+    return;
+  }
+  if (replies_for(request.message_) == nullptr) {  // nobody could get the answer
+    ++counts.unanswered;
+    request.responder_ = nullptr;
+    finish(std::move(request.message_));
+    return;
+  }
+  const ScopedContext scope{request.message_.context()};
+  const std::uint64_t start = shm::now_ns();
+  ++counts.handled;
+  try {
+    handler(request);
+  } catch (const std::exception& e) {
+    if (request) (void)request.reply(Status{StatusCode::internal, e.what()});
+  } catch (...) {
+    if (request)
+      (void)request.reply(Status{StatusCode::internal, "the handler threw no exception of std"});
+  }
+  if (shm::now_ns() - start > static_cast<std::uint64_t>(options.slow.count())) ++counts.slow;
+}
+
+Result<std::unique_ptr<Responder>> Responder::create(Node& node, std::string_view service,
+                                                     Handler handler, ResponderOptions options,
+                                                     WaitSet* set) {
+  if (auto valid = bus::check_service(service); !valid) return std::move(valid).error();
+  if (!handler) return Error{Errc::invalid_argument, 0, "a responder needs a handler"};
+  if (options.credits == 0 || options.credits > bus::kMaxRequestCredits) {
+    return Error{Errc::invalid_argument, 0,
+                 "a worker has 1 to " + std::to_string(bus::kMaxRequestCredits) +
+                     " credits of each requester; " + std::to_string(options.credits) +
+                     " were asked for"};
+  }
+  if (options.max_held == 0) {
+    return Error{Errc::invalid_argument, 0, "max_held is at least 1: the request being handled"};
+  }
+  MessageSubscriptionOptions in;
+  in.subscription.mode = DeliveryMode::group;
+  in.subscription.group = bus::kServeGroup;
+  in.subscription.credits = options.credits;
+  in.subscription.max_held = options.credits;
+  in.subscription.spin_ns = options.spin_ns;
+  in.interceptors = options.interceptors;
+  in.give_expired = true;
+  auto requests =
+      MessageSubscriber::create(node, {bus::request_topic(service)}, std::move(in), set);
+  if (!requests) return std::move(requests).error();
+  return std::unique_ptr<Responder>{new Responder{std::make_unique<Impl>(
+      node, std::move(*requests), std::string{service}, std::move(handler), std::move(options))}};
+}
+
+Responder::Responder(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
+Responder::~Responder() = default;
+
+std::size_t Responder::step(Deadline deadline) {
+  Impl& it = *impl_;
+  std::size_t count = 0;
+  for (;;) {
+    while (it.outstanding < it.options.max_held) {
+      // relaxed: a flag that stands alone
+      if (it.phase.load(std::memory_order_relaxed) == Phase::stopped) return count;
+      Message message = it.requests.take();
+      if (!message) {
+        it.last = message.outcome();
+        break;
+      }
+      it.tell_load();
+      it.handle(*this, std::move(message));
+      ++count;
+    }
+    it.tell_load();
+    if (count != 0) return count;
+    (void)it.forget_requesters(shm::now_ns());
+    if (it.requests.wait(deadline) != Outcome::ok) return 0;
+  }
+}
+
+Result<void> Responder::run() {
+  Impl& it = *impl_;
+  for (;;) {
+    // relaxed: a flag that stands alone
+    const Phase phase = it.phase.load(std::memory_order_relaxed);
+    if (phase == Phase::stopped) break;
+    const std::size_t count =
+        step(bus::to_deadline(phase == Phase::draining ? 0 : shm::now_ns() + kSliceNs));
+    if (phase == Phase::draining && count == 0 && it.outstanding == 0) break;
+    if (count == 0 && it.last == Outcome::not_allowed) {
+      return Error{Errc::refused, 0,
+                   "the broker has taken away the right to serve '" + it.service +
+                       "'; its policy (allow, deny) has changed"};
+    }
+  }
+  it.phase.store(Phase::serving, std::memory_order_relaxed);  // relaxed: a flag that stands alone
+  return {};
+}
+
+void Responder::stop() noexcept {
+  // relaxed: a flag that stands alone
+  impl_->phase.store(Phase::stopped, std::memory_order_relaxed);
+}
+
+void Responder::drain() noexcept {
+  Phase serving = Phase::serving;
+  // relaxed: a flag that stands alone
+  impl_->phase.compare_exchange_strong(serving, Phase::draining, std::memory_order_relaxed);
+}
+
+std::size_t Responder::outstanding() const noexcept { return impl_->outstanding; }
+const Responder::Counts& Responder::counts() const noexcept { return impl_->counts; }
+const std::string& Responder::service() const noexcept { return impl_->service; }
+
+// --- Request
+// ---------------------------------------------------------------------------------------
+
+Request::Request(Request&& other) noexcept
+    : responder_(std::exchange(other.responder_, nullptr)), message_(std::move(other.message_)) {}
+
+Request& Request::operator=(Request&& other) noexcept {
+  if (this != &other) {
+    if (*this) (void)reply(Status{StatusCode::internal});
+    responder_ = std::exchange(other.responder_, nullptr);
+    message_ = std::move(other.message_);
+  }
+  return *this;
+}
+
+Request::~Request() {
+  if (*this) (void)reply(Status{StatusCode::internal, "the handler gave no answer"});
+}
+
+Deadline Request::deadline() const noexcept {
+  const std::uint64_t ns = message_.envelope().expires_ns;
+  return ns == 0 ? Deadline::max() : bus::to_deadline(ns);
+}
+
+bool Request::cancelled() const noexcept {
+  if (!message_) return true;
+  const std::uint64_t expires = message_.envelope().expires_ns;
+  if (expires != 0 && shm::now_ns() >= expires) return true;
+  // The requester's memory, read-only here: only the type is not.
+  auto* word = reinterpret_cast<std::uint32_t*>(
+      const_cast<std::byte*>(message_.sample().data() + offsetof(Envelope, cancelled)));
+  // sync cancel (worker): stands alone; nothing is read because of it
+  return std::atomic_ref<std::uint32_t>{*word}.load(std::memory_order_acquire) != 0;
+}
+
+MessageLoan Request::loan(std::uint64_t bytes) noexcept {
+  if (!*this) return {};
+  return responder_->impl_->loan(message_, bytes, {});
+}
+
+Outcome Request::reply(MessageLoan&& loan) noexcept {
+  MessageLoan mine = std::move(loan);
+  if (!*this) return Outcome::empty;
+  Responder::Impl& it = *std::exchange(responder_, nullptr)->impl_;
+  const Outcome outcome =
+      mine ? it.send(message_, std::move(mine), StatusCode::ok) : mine.outcome();
+  it.finish(std::move(message_));
+  return outcome;
+}
+
+Outcome Request::reply(std::span<const std::byte> payload) noexcept {
+  MessageLoan slot = loan(payload.size());
+  if (!slot) {
+    const Outcome why = slot.outcome();
+    if (why == Outcome::too_large) {
+      return reply(Status{StatusCode::internal,
+                          "the answer is larger than ResponderOptions::reply_bytes"}),
+             why;
+    }
+    return reply(std::move(slot));
+  }
+  if (!payload.empty()) std::memcpy(slot.bytes().data(), payload.data(), payload.size());
+  return reply(std::move(slot));
+}
+
+Outcome Request::reply(std::string_view text) noexcept { return reply(bus::bytes_of_text(text)); }
+
+Outcome Request::reply(const Status& status, std::span<const std::byte> details) noexcept {
+  if (!*this) return Outcome::empty;
+  Responder::Impl& it = *std::exchange(responder_, nullptr)->impl_;
+  MessageLoan slot = it.loan(message_, details.size(), status.message);
+  if (!slot && !details.empty()) slot = it.loan(message_, 0, status.message);
+  Outcome outcome = slot.outcome();
+  if (slot) {
+    if (!details.empty() && slot.bytes().size() == details.size()) {
+      std::memcpy(slot.bytes().data(), details.data(), details.size());
+    }
+    outcome = it.send(message_, std::move(slot), status.code);
+  }
+  if (!status.ok()) ++it.counts.failed;
+  it.finish(std::move(message_));
+  return outcome;
+}
+
+void Request::pass_on() noexcept {
+  if (!*this) return;
+  if ((message_.envelope().flags & kFlagIdempotent) == 0) {
+    (void)reply(Status{StatusCode::unavailable,
+                       "the worker passed it on, and it may be handled only once"});
+    return;
+  }
+  Responder::Impl& it = *std::exchange(responder_, nullptr)->impl_;
+  ++it.counts.passed_on;
+  it.requests.reject(std::move(message_));
+  --it.outstanding;
+}
+
+}  // namespace sluice
