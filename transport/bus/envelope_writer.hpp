@@ -17,9 +17,11 @@ class Extensions {
   static constexpr std::size_t kMaxItems = 6;
   static constexpr std::size_t kMaxBytes = 1'024;  // of one; what is longer is cut off
 
+  /// Left out as well where all of them would be too much for a header.
   void add(ExtensionId id, std::span<const std::byte> bytes) noexcept {
     if (bytes.empty() || count_ == kMaxItems) return;
     items_[count_++] = {id, bytes.first(bytes.size() < kMaxBytes ? bytes.size() : kMaxBytes)};
+    if (header_bytes() > kMaxHeaderBytes) --count_;
   }
   void add(ExtensionId id, std::string_view text) noexcept {
     add(id, std::as_bytes(std::span{text.data(), text.size()}));

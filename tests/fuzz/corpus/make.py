@@ -7,6 +7,7 @@ The same bytes each time. Short inputs grow slowly under libFuzzer; these give i
 
 import pathlib
 import random
+import struct
 
 LENGTHS = [64, 200, 400, 700, 1000]
 HERE = pathlib.Path(__file__).parent
@@ -23,3 +24,21 @@ for target in ("open", "reader", "publisher", "protocol", "results"):
     for number, length in enumerate(LENGTHS):
         source = random.Random(f"{target} {number}")
         (folder / f"seed-{number}").write_bytes(operations(source, length))
+
+# Envelopes as include/sluice/envelope.hpp draws them: bare, with extensions, and with a text behind it.
+ENVELOPE = "<I4B4B2H16s16s8s4Q2I"
+
+
+def envelope(kind, header_bytes, rest):
+    head = struct.pack(ENVELOPE, 0x564E4553, 1, kind, 3, 0, 1, 1, 1, 0, header_bytes, 0, b"i" * 16, b"t" * 16, b"s" * 8,
+                       7, 0, 0, 1, 0, 0)
+    return head + rest
+
+
+folder = HERE / "envelope"
+folder.mkdir(exist_ok=True)
+extensions = struct.pack("<2H4s", 1, 3, b"a=1") + struct.pack("<2H8s", 2, 8, b"$reply/x")
+(folder / "bare").write_bytes(envelope(1, 96, b"{}"))
+(folder / "extended").write_bytes(envelope(2, 128, extensions.ljust(32, b"\0") + b"payload"))
+(folder / "long").write_bytes(envelope(3, 160, extensions.ljust(64, b"\xff") + b"[[1,2.5,null],{}]"))
+(folder / "json").write_bytes(b'{"a": [1, "\\u00e4", {"b": null}]}')
