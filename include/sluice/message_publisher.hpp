@@ -134,6 +134,7 @@ class SLUICE_EXPORT MessagePublisher {
   friend class Requester;
   friend class Responder;
   friend class DeadLetters;
+  friend class StateKeeper;
   struct Impl;
   explicit MessagePublisher(std::unique_ptr<Impl> impl) noexcept;
   std::unique_ptr<Impl> impl_;

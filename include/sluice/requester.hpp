@@ -130,6 +130,8 @@ class SLUICE_EXPORT Requester {
   /// Members of the service's group that are attached now, and what they say of themselves is in
   /// Monitor.
   [[nodiscard]] std::size_t worker_count() const noexcept;
+  /// Whether there is one by the broker's word, attached or about to be.
+  [[nodiscard]] bool is_served() const noexcept;
   [[nodiscard]] CircuitBreaker& breaker() noexcept;
   struct Counts {
     std::uint64_t calls = 0;

@@ -26,8 +26,8 @@ namespace sluice {
 struct StateKeeperOptions {
   std::uint32_t max_keys = 1'000;
   std::uint64_t max_value_bytes = 4'096;
-  /// Called after each change was published and before it is answered: for who keeps it on disk. An
-  /// error is what the caller is told, and the change is taken back.
+  /// Called before each change is made, for who keeps it on disk. An error is what the caller is
+  /// told; nothing changes then.
   std::function<Result<void>(std::string_view key, std::span<const std::byte> value,
                              std::uint64_t revision, bool deleted)>
       store{};
@@ -72,7 +72,8 @@ class SLUICE_EXPORT State {
   ~State();
 
   StateValue get(std::string_view key, const CallOptions& options = {});
-  /// The new revision. A key is a topic: levels, no wildcards.
+  /// The new revision. A key is a topic: levels, no wildcards. An empty value would mean that there
+  /// is none: invalid_argument.
   StateValue set(std::string_view key, std::span<const std::byte> value,
                  const CallOptions& options = {});
   /// Only if the key is still at `revision` (0: is not there); else StatusCode::aborted with what

@@ -622,6 +622,9 @@ std::size_t Requester::outstanding() const noexcept {
 std::size_t Requester::worker_count() const noexcept {
   return impl_->requests.stream().subscriber_count();
 }
+bool Requester::is_served() const noexcept {
+  return worker_count() != 0 || impl_->requests.stream().matching_count() != 0;
+}
 CircuitBreaker& Requester::breaker() noexcept { return impl_->breaker; }
 const Requester::Counts& Requester::counts() const noexcept { return impl_->counts; }
 const std::string& Requester::service() const noexcept { return impl_->service; }

@@ -1,0 +1,298 @@
+// The keeper of a bucket: one process decides, so that comparing and setting is one step, and
+// everybody can see.
+//
+// Every key is a stream of its own with one retained value. A deletion publishes an empty value and
+// ends the stream; a key that is set again gets a new one. Both may still be on their way to a
+// watcher then, in either order, so each value carries its revision, and watchers go by that.
+#include "shm/clock.hpp"
+#include "sluice/topic.hpp"
+#include "transport/bus/message_publisher_impl.hpp"
+#include "transport/bus/state_protocol.hpp"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+namespace sluice {
+namespace bus {
+
+std::string state_service(std::string_view bucket) { return "state/" + std::string{bucket}; }
+std::string state_topic(std::string_view bucket, std::string_view key) {
+  return "state/" + std::string{bucket} + '/' + std::string{key};
+}
+
+std::optional<ReadStateRequest> read_state_request(std::span<const std::byte> payload) noexcept {
+  ReadStateRequest read;
+  if (payload.size() < sizeof read.head) return std::nullopt;
+  std::memcpy(&read.head, payload.data(), sizeof read.head);
+  payload = payload.subspan(sizeof read.head);
+  if (read.head.operation < StateOperation::get || read.head.operation > StateOperation::keys ||
+      read.head.key_bytes > payload.size()) {
+    return std::nullopt;
+  }
+  read.key = text_of_bytes(payload.first(read.head.key_bytes));
+  read.value = payload.subspan(read.head.key_bytes);
+  return read;
+}
+
+}  // namespace bus
+
+namespace {
+
+constexpr std::uint32_t kKeyDepth = 4;
+constexpr std::uint32_t kKeyReaders = 64;
+constexpr unsigned kChangesPerMillisecondBits = 10;
+
+// A keeper that is started anew goes on above what the one before said, if the clock does.
+std::uint64_t first_revision() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
+  return static_cast<std::uint64_t>(ms) << kChangesPerMillisecondBits;
+}
+
+MessagePublisherOptions key_stream(std::uint64_t value_bytes) {
+  MessagePublisherOptions options;
+  options.stream.lanes = {{kKeyDepth, 1}};
+  options.stream.pools = {{value_bytes + 32}};  // and the revision
+  options.stream.max_held = kKeyReaders;
+  options.stream.max_readers = kKeyReaders;
+  options.stream.on_full = OnFull::evict;  // a watcher that hangs holds up nobody
+  options.retained = true;
+  return options;
+}
+
+}  // namespace
+
+struct StateKeeper::Impl {
+  struct Entry {
+    MessagePublisher out;
+    std::uint64_t revision = 0;
+    std::vector<std::byte> value;
+  };
+  using Entries = std::map<std::string, Entry, std::less<>>;
+
+  Impl(Node& with, std::string name, StateKeeperOptions opts)
+      : node(with), bucket(std::move(name)), options(std::move(opts)) {}
+
+  void handle(Request& request);
+  void get(Request& request, std::string_view key);
+  void change(Request& request, const bus::ReadStateRequest& asked);
+  void list(Request& request, std::string_view filter, std::string_view behind);
+  Status check(const bus::ReadStateRequest& asked, Entries::iterator at) const;
+  Result<Entries::iterator> open(std::string_view key);
+  Outcome publish(Entry& entry, std::span<const std::byte> value, std::uint64_t revision);
+  static void answer(Request& request, std::uint64_t revision,
+                     std::span<const std::byte> value = {});
+
+  Node& node;
+  std::string bucket;
+  StateKeeperOptions options;
+  Entries entries;
+  std::uint64_t revision = first_revision();
+  std::unique_ptr<Responder> responder;
+};
+
+void StateKeeper::Impl::answer(Request& request, std::uint64_t revision,
+                               std::span<const std::byte> value) {
+  const bus::StateAnswer head{revision};
+  MessageLoan reply = request.loan(sizeof head + value.size());
+  if (reply) {
+    std::memcpy(reply.bytes().data(), &head, sizeof head);
+    if (!value.empty()) std::memcpy(reply.bytes().data() + sizeof head, value.data(), value.size());
+  }
+  (void)request.reply(std::move(reply));
+}
+
+void StateKeeper::Impl::get(Request& request, std::string_view key) {
+  const auto at = entries.find(key);
+  if (at == entries.end()) {
+    (void)request.reply(Status{StatusCode::not_found, "there is no such key"});
+  } else {
+    answer(request, at->second.revision, at->second.value);
+  }
+}
+
+void StateKeeper::Impl::list(Request& request, std::string_view filter, std::string_view behind) {
+  if (auto valid = check_filter(filter); !valid) {
+    (void)request.reply(Status{StatusCode::invalid_argument, valid.error().message});
+    return;
+  }
+  const std::size_t room = options.max_value_bytes;
+  std::string found;
+  std::uint64_t more = 0;
+  for (auto at = behind.empty() ? entries.begin() : entries.upper_bound(behind);
+       at != entries.end(); ++at) {
+    if (!filter_matches(filter, at->first)) continue;
+    if (found.size() + at->first.size() + 1 > room) {
+      more = 1;
+      break;
+    }
+    found += at->first;
+    found += '\0';
+  }
+  answer(request, more, bus::bytes_of_text(found));
+}
+
+Status StateKeeper::Impl::check(const bus::ReadStateRequest& asked, Entries::iterator at) const {
+  using Op = bus::StateOperation;
+  const bool deletes = asked.head.operation == Op::erase;
+  if (asked.key.size() > bus::kMaxKeyBytes) {
+    return {StatusCode::invalid_argument, "a key has at most 256 bytes"};
+  }
+  if (auto valid = check_topic(asked.key); !valid) {
+    return {StatusCode::invalid_argument, "the key: " + valid.error().message};
+  }
+  if (!deletes && asked.value.empty()) {
+    return {StatusCode::invalid_argument, "an empty value means that there is none; erase the key"};
+  }
+  if (asked.value.size() > options.max_value_bytes) {
+    return {StatusCode::invalid_argument, "a value of this bucket has at most " +
+                                              std::to_string(options.max_value_bytes) + " bytes"};
+  }
+  if (at == entries.end()) {
+    if (deletes) return {StatusCode::not_found, "there is no such key"};
+    if (entries.size() >= options.max_keys) {
+      return {StatusCode::resource_exhausted,
+              "the bucket has " + std::to_string(options.max_keys) + " keys, as many as it may"};
+    }
+  }
+  const std::uint64_t is_at = at == entries.end() ? 0 : at->second.revision;
+  const bool compares =
+      asked.head.operation == Op::compare_and_set || (deletes && asked.head.revision != 0);
+  if (compares && asked.head.revision != is_at) {
+    return {StatusCode::aborted, "the key is at revision " + std::to_string(is_at)};
+  }
+  return {};
+}
+
+Result<StateKeeper::Impl::Entries::iterator> StateKeeper::Impl::open(std::string_view key) {
+  auto out = MessagePublisher::create(node, bus::state_topic(bucket, key),
+                                      key_stream(options.max_value_bytes));
+  if (!out) return std::move(out).error();
+  return entries.emplace(std::string{key}, Entry{std::move(*out), 0, {}}).first;
+}
+
+Outcome StateKeeper::Impl::publish(Entry& entry, std::span<const std::byte> value,
+                                   std::uint64_t at_revision) {
+  bus::Extensions extensions;
+  extensions.add(ExtensionId::key, std::as_bytes(std::span{&at_revision, 1}));
+  MessageLoan loan = entry.out.impl_->loan(value.size(), {}, extensions);
+  if (!loan) return loan.outcome();
+  if (!value.empty()) std::memcpy(loan.bytes().data(), value.data(), value.size());
+  return entry.out.publish(std::move(loan));
+}
+
+void StateKeeper::Impl::change(Request& request, const bus::ReadStateRequest& asked) {
+  const bool deletes = asked.head.operation == bus::StateOperation::erase;
+  auto at = entries.find(asked.key);
+  const std::uint64_t is_at = at == entries.end() ? 0 : at->second.revision;
+  if (const Status status = check(asked, at); !status.ok()) {
+    // Who compared wants to know what it is at.
+    (void)request.reply(status, std::as_bytes(std::span{&is_at, 1}));
+    return;
+  }
+  const bool made = at == entries.end();
+  if (made) {
+    auto opened = open(asked.key);
+    if (!opened) {
+      (void)request.reply(Status{StatusCode::resource_exhausted, opened.error().message});
+      return;
+    }
+    at = *opened;
+  }
+  const auto refuse = [&](const Status& why) {
+    if (made) entries.erase(at);
+    (void)request.reply(why);
+  };
+  const auto value = deletes ? std::span<const std::byte>{} : asked.value;
+  if (options.store) {
+    if (auto stored = options.store(asked.key, value, revision + 1, deletes); !stored) {
+      return refuse(
+          {StatusCode::internal, "the value could not be stored: " + stored.error().message});
+    }
+  }
+  std::vector<std::byte> kept(value.begin(), value.end());
+  if (const Outcome outcome = publish(at->second, value, revision + 1); outcome != Outcome::ok) {
+    return refuse({StatusCode::resource_exhausted,
+                   std::string{"the value could not be published: "} + to_string(outcome)});
+  }
+  ++revision;
+  if (deletes) {
+    entries.erase(at);
+  } else {
+    at->second.revision = revision;
+    at->second.value = std::move(kept);
+  }
+  answer(request, revision);
+}
+
+void StateKeeper::Impl::handle(Request& request) {
+  const auto asked = bus::read_state_request(request.payload());
+  if (!asked) {
+    (void)request.reply(Status{StatusCode::invalid_argument, "this is no request about state"});
+    return;
+  }
+  switch (asked->head.operation) {
+    case bus::StateOperation::get:
+      return get(request, asked->key);
+    case bus::StateOperation::keys:
+      return list(request, asked->key, bus::text_of_bytes(asked->value));
+    default:
+      return change(request, *asked);
+  }
+}
+
+Result<std::unique_ptr<StateKeeper>> StateKeeper::create(Node& node, std::string_view bucket,
+                                                         StateKeeperOptions options, WaitSet* set) {
+  if (options.max_keys == 0 || options.max_value_bytes == 0) {
+    return Error{Errc::invalid_argument, 0,
+                 "a bucket has room for at least one key (max_keys) of one byte (max_value_bytes)"};
+  }
+  // Two keepers would each get a part of the changes.
+  auto others = Requester::create(node, bus::state_service(bucket));
+  if (!others) return std::move(others).error();
+  if ((*others)->is_served()) {
+    return Error{Errc::refused, 0,
+                 "the bucket '" + std::string{bucket} + "' is kept by another process already"};
+  }
+  auto impl = std::make_unique<Impl>(node, std::string{bucket}, std::move(options));
+  ResponderOptions with;
+  with.reply_bytes = impl->options.max_value_bytes + sizeof(bus::StateAnswer);
+  auto responder = Responder::create(
+      node, bus::state_service(bucket),
+      [state = impl.get()](Request& request) { state->handle(request); }, with, set);
+  if (!responder) return std::move(responder).error();
+  impl->responder = std::move(*responder);
+  return std::unique_ptr<StateKeeper>{new StateKeeper{std::move(impl)}};
+}
+
+StateKeeper::StateKeeper(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
+StateKeeper::~StateKeeper() = default;
+
+Result<void> StateKeeper::restore(std::string_view key, std::span<const std::byte> value,
+                                  std::uint64_t revision) {
+  const bus::ReadStateRequest as{{bus::StateOperation::set, 0, 0}, key, value};
+  if (const Status status = impl_->check(as, impl_->entries.find(key)); !status.ok()) {
+    return Error{Errc::invalid_argument, 0, "'" + std::string{key} + "': " + status.message};
+  }
+  auto at = impl_->open(key);
+  if (!at) return std::move(at).error();
+  if (const Outcome outcome = impl_->publish((*at)->second, value, revision);
+      outcome != Outcome::ok) {
+    impl_->entries.erase(*at);
+    return Error{Errc::exhausted, 0,
+                 "'" + std::string{key} + "' could not be published: " + to_string(outcome)};
+  }
+  (*at)->second.revision = revision;
+  (*at)->second.value.assign(value.begin(), value.end());
+  impl_->revision = std::max(impl_->revision, revision);
+  return {};
+}
+
+std::size_t StateKeeper::step(Deadline deadline) { return impl_->responder->step(deadline); }
+Result<void> StateKeeper::run() { return impl_->responder->run(); }
+void StateKeeper::stop() noexcept { impl_->responder->stop(); }
+std::size_t StateKeeper::size() const noexcept { return impl_->entries.size(); }
+std::uint64_t StateKeeper::revision() const noexcept { return impl_->revision; }
+
+}  // namespace sluice
