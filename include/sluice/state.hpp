@@ -3,7 +3,7 @@
 //
 // Each key is a retained topic, `state/<bucket>/<key>`; changes are requests to the service
 // `state/<bucket>`, which the keeper answers after it has published the new value. Revisions count
-// the changes of a bucket, from 1, and never repeat.
+// the changes of a bucket; they grow, and never repeat, also when its keeper is started anew.
 #pragma once
 
 #include "sluice/export.hpp"
