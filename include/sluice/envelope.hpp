@@ -89,6 +89,7 @@ enum class ExtensionId : std::uint16_t {
   topic = 4,       ///< Of a dead letter or of what is sent again: the topic it was for.
   reason = 5,      ///< Of a dead letter: DeadLetterReason, count, first and last time.
   key = 6,         ///< Of state: the revision.
+  max_calls = 7,   ///< Of a request: how many replies its requester may have waiting, 32 bits.
 };
 inline constexpr std::size_t kMaxHeaderBytes = 4'096;
 

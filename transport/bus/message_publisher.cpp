@@ -66,6 +66,9 @@ StreamOptions message_stream(std::uint64_t message_bytes, std::uint32_t depth) {
 MessagePublisher::Impl::Impl(Publisher to, MessagePublisherOptions with, std::uint64_t node)
     : stream(std::move(to)), options(std::move(with)), node_id(node), rate(options.rate) {
   room = room_of(options.stream);
+  if (const auto limit = static_cast<double>(stream.messages_per_second()); limit > 0) {
+    broker_rate = TokenBucket{{.per_second = limit, .burst = limit}};  // a second's worth at once
+  }
 }
 
 MessageLoan MessagePublisher::Impl::loan(std::uint64_t bytes, const MessageOptions& with,

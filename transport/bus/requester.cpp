@@ -25,7 +25,6 @@ namespace sluice {
 namespace {
 
 constexpr std::uint64_t kSliceNs = 10'000'000;
-constexpr std::uint32_t kMaxCalls = 4'096;
 constexpr unsigned kSlotBits = 16;
 constexpr std::uint64_t kSlotMask = (1u << kSlotBits) - 1;
 constexpr std::chrono::microseconds kAttachPause{100};
@@ -219,6 +218,7 @@ MessageLoan Requester::Impl::loan(std::uint64_t bytes, const CallOptions& call) 
   with.priority = call.priority;
   bus::Extensions extensions;
   extensions.add(ExtensionId::reply_to, reply_to);
+  extensions.add(ExtensionId::max_calls, std::as_bytes(std::span{&options.max_calls, 1}));
   return requests.impl_->loan(bytes, with, extensions);
 }
 
@@ -335,11 +335,8 @@ void Requester::Impl::receive(Message message) noexcept {
   Slot* slot = envelope.kind == MessageKind::reply ? slot_of(envelope.call) : nullptr;
   if (slot == nullptr || slot->stage != Stage::waiting) {
     ++counts.late;
-    replies.acknowledge(std::move(message));
     return;
   }
-  // The worker need not keep it for us: it stays as long as the message lives.
-  replies.stream().acknowledge(message.sample());
   Reply reply;
   reply.status.code = code_of(envelope.status);
   if (!reply.status.ok()) {
@@ -528,9 +525,9 @@ void Requester::Impl::cancel(std::uint64_t number) noexcept {
 Result<std::unique_ptr<Requester>> Requester::create(Node& node, std::string_view service,
                                                      RequesterOptions options) {
   if (auto valid = bus::check_service(service); !valid) return std::move(valid).error();
-  if (options.max_calls == 0 || options.max_calls > kMaxCalls) {
+  if (options.max_calls == 0 || options.max_calls > bus::kMaxCalls) {
     return Error{Errc::invalid_argument, 0,
-                 "max_calls is 1 to " + std::to_string(kMaxCalls) + "; it is " +
+                 "max_calls is 1 to " + std::to_string(bus::kMaxCalls) + "; it is " +
                      std::to_string(options.max_calls)};
   }
   const std::string reply_to =
@@ -538,7 +535,8 @@ Result<std::unique_ptr<Requester>> Requester::create(Node& node, std::string_vie
                        // relaxed: only has to be another number for each
                        next_requester.fetch_add(1, std::memory_order_relaxed));
   MessageSubscriptionOptions in;
-  in.subscription.mode = DeliveryMode::reliable;
+  // A worker never waits for us; its stream has room for as many replies as we can wait for.
+  in.subscription.mode = DeliveryMode::next;
   in.subscription.history = bus::kEarlyReplies;
   in.subscription.max_held = bus::kRepliesHeld;
   in.subscription.spin_ns = options.spin_ns;
@@ -550,7 +548,7 @@ Result<std::unique_ptr<Requester>> Requester::create(Node& node, std::string_vie
   const std::uint32_t depth = std::max(options.max_calls, 16u);
   // A lane of its own for each priority, each with room for all calls.
   out.stream.lanes = {{depth, 0}, {depth, 0}, {depth, 0}, {depth, 0}};
-  const std::array<std::size_t, 1> extension{reply_to.size()};
+  const std::array extension{reply_to.size(), sizeof options.max_calls};
   out.stream.pools = {{options.request_bytes + header_bytes_for(extension)}};
   out.stream.on_full = OnFull::fail;
   out.stream.offered = {.latest = false, .next = false, .reliable = false, .group = true};

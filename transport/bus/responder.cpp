@@ -6,8 +6,9 @@
 // pages, how much waits here.
 //
 // Each requester gets a stream of its own for its replies, made when its first request comes. It
-// never makes us wait: a requester that does not take its replies is evicted. While a requester is
-// still attaching, the newest replies are kept for it as history.
+// has room for as many replies as the requester can wait for, so it never makes us wait; who does
+// not take them loses the oldest. While a requester is still attaching, some replies are kept for
+// it as history, and the next one waits for it.
 #include "sluice/responder.hpp"
 
 #include "shm/clock.hpp"
@@ -22,6 +23,7 @@
 #include <map>
 #include <new>
 #include <optional>
+#include <thread>
 #include <utility>
 
 namespace sluice {
@@ -29,7 +31,9 @@ namespace {
 
 constexpr std::uint64_t kSliceNs = 100'000'000;  // as long as a sleep in one stream is at most
 constexpr std::uint64_t kForgetEveryNs = 1'000'000'000;
-constexpr std::uint32_t kReplyDepth = 64;
+constexpr std::uint32_t kLeastReplies = 16;
+constexpr std::uint64_t kAttachLimitNs = 250'000'000;
+constexpr std::chrono::microseconds kAttachPause{100};
 constexpr std::uint64_t kErrorRoom = bus::Extensions::kMaxBytes + 32;
 constexpr std::uint32_t kTellAllEvery = 16;
 
@@ -37,6 +41,14 @@ enum class Phase : int { serving, draining, stopped };
 
 std::string_view died_sentence() {
   return "the worker that had this request died, and it may be handled only once";
+}
+
+// As the requester says, within reason.
+std::uint32_t replies_wanted(const Message& request) {
+  const auto said = request.extension(ExtensionId::max_calls);
+  std::uint32_t calls = 0;
+  if (said.size() == sizeof calls) std::memcpy(&calls, said.data(), sizeof calls);
+  return std::clamp(calls, kLeastReplies, bus::kMaxCalls);
 }
 
 }  // namespace
@@ -49,7 +61,14 @@ struct Responder::Impl {
         handler(std::move(handle)),
         options(std::move(opts)) {}
 
+  /// The stream of one requester.
+  struct Outlet {
+    MessagePublisher out;
+    std::uint32_t early = 0;  // replies before the requester was attached
+    bool attached = false;
+  };
   MessagePublisher* replies_for(const Message& request);
+  void await_requester(Outlet& outlet) noexcept;
   bool forget_requesters(std::uint64_t now);
   void handle(Responder& self, Message message);
   Outcome send(const Message& request, MessageLoan&& loan, StatusCode code);
@@ -62,7 +81,7 @@ struct Responder::Impl {
   std::string service;
   Handler handler;
   ResponderOptions options;
-  std::map<std::string, MessagePublisher, std::less<>> replies;  // by topic
+  std::map<std::string, Outlet, std::less<>> replies;  // by topic
   std::uint64_t forget_due_ns = 0;
   std::size_t outstanding = 0;
   std::uint32_t since_told = 0;
@@ -75,20 +94,31 @@ struct Responder::Impl {
 MessagePublisher* Responder::Impl::replies_for(const Message& request) {
   const std::string_view topic = bus::text_of_bytes(request.extension(ExtensionId::reply_to));
   const auto known = replies.find(topic);
-  if (known != replies.end()) return &known->second;
+  if (known != replies.end()) return &known->second.out;
   if (!bus::is_reply_topic(topic, service, request.envelope().source)) return nullptr;
   MessagePublisherOptions out;
-  out.stream.lanes = {{kReplyDepth, bus::kEarlyReplies}};
+  out.stream.lanes = {{replies_wanted(request) + bus::kEarlyReplies, bus::kEarlyReplies}};
   out.stream.pools = {{options.reply_bytes + kErrorRoom}};
-  out.stream.on_full = OnFull::evict;
   out.stream.max_readers = 2;
   out.stream.max_held = bus::kRepliesHeld;
-  out.stream.offered = {.latest = false, .next = false, .reliable = true, .group = false};
+  out.stream.offered = {.latest = false, .next = true, .reliable = false, .group = false};
   out.codec = options.codec;
   out.interceptors = options.interceptors;
   auto made = MessagePublisher::create(node, topic, std::move(out));
   if (!made) return nullptr;
-  return &replies.emplace(std::string{topic}, std::move(*made)).first->second;
+  return &replies.emplace(std::string{topic}, Outlet{std::move(*made)}).first->second.out;
+}
+
+// Only before more replies than are kept, and once: who is stopped does not hold us up again.
+void Responder::Impl::await_requester(Outlet& outlet) noexcept {
+  const Publisher& stream = outlet.out.impl_->stream;
+  outlet.attached = stream.subscriber_count() != 0;
+  if (outlet.attached || ++outlet.early <= bus::kEarlyReplies) return;
+  const std::uint64_t until = shm::now_ns() + kAttachLimitNs;
+  while (stream.subscriber_count() == 0 && stream.matching_count() != 0 && shm::now_ns() < until) {
+    std::this_thread::sleep_for(kAttachPause);
+  }
+  outlet.attached = true;
 }
 
 // Of those that are gone; what they had asked for is answered by then, or will be of no use.
@@ -97,7 +127,7 @@ bool Responder::Impl::forget_requesters(std::uint64_t now) {
   forget_due_ns = now + kForgetEveryNs;
   if (outstanding != 0) return false;
   std::erase_if(replies, [](const auto& item) {
-    const Publisher& stream = item.second.impl_->stream;
+    const Publisher& stream = item.second.out.impl_->stream;
     return stream.matching_count() == 0 && stream.subscriber_count() == 0;
   });
   return true;
@@ -129,7 +159,8 @@ Outcome Responder::Impl::send(const Message& request, MessageLoan&& reply, Statu
   special.status = static_cast<std::uint16_t>(code);
   special.call = request.envelope().call;
   Published published;
-  const Outcome outcome = out->second.impl_->send(std::move(reply), special, published);
+  if (!out->second.attached) await_requester(out->second);
+  const Outcome outcome = out->second.out.impl_->send(std::move(reply), special, published);
   if (outcome != Outcome::ok) ++counts.unanswered;
   return outcome;
 }

@@ -20,6 +20,8 @@ inline constexpr std::size_t kMaxServiceBytes = 256;
 inline constexpr std::uint32_t kEarlyReplies = 16;
 /// Replies of one worker that a requester's program may hold at a time.
 inline constexpr std::uint32_t kRepliesHeld = 16;
+/// Largest number of calls that a requester may have outstanding.
+inline constexpr std::uint32_t kMaxCalls = 4'096;
 /// Largest number of requests that one worker may hold of one requester.
 inline constexpr std::uint32_t kMaxRequestCredits = 64;
 

@@ -16,9 +16,9 @@
 namespace sluice {
 namespace bus {
 
-std::string state_service(std::string_view bucket) { return "state/" + std::string{bucket}; }
+std::string state_service(std::string_view bucket) { return std::string{"state/"}.append(bucket); }
 std::string state_topic(std::string_view bucket, std::string_view key) {
-  return "state/" + std::string{bucket} + '/' + std::string{key};
+  return state_service(bucket).append("/").append(key);
 }
 
 std::optional<ReadStateRequest> read_state_request(std::span<const std::byte> payload) noexcept {
@@ -252,8 +252,9 @@ Result<std::unique_ptr<StateKeeper>> StateKeeper::create(Node& node, std::string
   auto others = Requester::create(node, bus::state_service(bucket));
   if (!others) return std::move(others).error();
   if ((*others)->is_served()) {
-    return Error{Errc::refused, 0,
-                 "the bucket '" + std::string{bucket} + "' is kept by another process already"};
+    return Error{
+        Errc::refused, 0,
+        std::string{"the bucket '"}.append(bucket).append("' is kept by another process already")};
   }
   auto impl = std::make_unique<Impl>(node, std::string{bucket}, std::move(options));
   ResponderOptions with;
@@ -273,7 +274,8 @@ Result<void> StateKeeper::restore(std::string_view key, std::span<const std::byt
                                   std::uint64_t revision) {
   const bus::ReadStateRequest as{{bus::StateOperation::set, 0, 0}, key, value};
   if (const Status status = impl_->check(as, impl_->entries.find(key)); !status.ok()) {
-    return Error{Errc::invalid_argument, 0, "'" + std::string{key} + "': " + status.message};
+    return Error{Errc::invalid_argument, 0,
+                 std::string{"'"}.append(key).append("': ").append(status.message)};
   }
   auto at = impl_->open(key);
   if (!at) return std::move(at).error();
@@ -281,7 +283,10 @@ Result<void> StateKeeper::restore(std::string_view key, std::span<const std::byt
       outcome != Outcome::ok) {
     impl_->entries.erase(*at);
     return Error{Errc::exhausted, 0,
-                 "'" + std::string{key} + "' could not be published: " + to_string(outcome)};
+                 std::string{"'"}
+                     .append(key)
+                     .append("' could not be published: ")
+                     .append(to_string(outcome))};
   }
   (*at)->second.revision = revision;
   (*at)->second.value.assign(value.begin(), value.end());

@@ -110,7 +110,7 @@ TEST(Extensions, ThatLieAboutTheirSizeEndTheList) {
   extensions.add(ExtensionId::tracestate, "a=1");
   extensions.add(ExtensionId::reply_to, "there");
   auto slot = slot_with({}, extensions);
-  for (const std::uint16_t size : {5, 100, 0xffff}) {
+  for (const std::uint16_t size : std::initializer_list<std::uint16_t>{5, 100, 0xffff}) {
     std::memcpy(slot.data() + sizeof(Envelope) + 2, &size, sizeof size);
     const auto envelope = read_envelope(slot);
     ASSERT_TRUE(envelope);
