@@ -44,7 +44,10 @@ std::uint64_t clock_ns(clockid_t clock) {
          static_cast<std::uint64_t>(t.tv_nsec);
 }
 
-std::uint64_t milliseconds() { return clock_ns(CLOCK_REALTIME) / 1'000'000u & kMillisecondsMask; }
+// The coarse clock costs a quarter of the fine one and is late by a tick of the kernel, 4 ms at most.
+std::uint64_t milliseconds() {
+  return clock_ns(CLOCK_REALTIME_COARSE) / 1'000'000u & kMillisecondsMask;
+}
 
 // splitmix64: one step and its output (Steele, Lea, Flood 2014).
 std::uint64_t mix(std::uint64_t& state) {

@@ -67,6 +67,7 @@ class SLUICE_EXPORT Request {
   friend class Responder;
   Request(Responder* responder, Message message) noexcept
       : responder_(responder), message_(std::move(message)) {}
+  [[nodiscard]] bool withdrawn() const noexcept;
   Responder* responder_ = nullptr;
   Message message_;
 };

@@ -481,16 +481,18 @@ bool Requester::Impl::ready(std::uint64_t number) noexcept {
 
 bool Requester::Impl::wait(std::uint64_t number, std::uint64_t deadline_ns) noexcept {
   if (ready(number)) return true;
+  const Slot* slot = slot_of(number);
+  // Of a call that was made just now the clock need not be read again.
+  std::uint64_t now = slot->stage == Stage::waiting ? slot->started_ns : shm::now_ns();
   for (;;) {
-    const std::uint64_t slice = std::min(deadline_ns, shm::now_ns() + kSliceNs);
-    const Slot* slot = slot_of(number);
-    const bool waits = slot != nullptr && slot->stage == Stage::waiting;
-    const std::uint64_t until = waits ? std::min(slice, slot->deadline_ns) : slice;
+    std::uint64_t until = std::min(deadline_ns, now + kSliceNs);
+    if (slot->stage == Stage::waiting) until = std::min(until, slot->deadline_ns);
     if (replies.wait(bus::to_deadline(until)) == Outcome::ok && ready(number)) return true;
     std::size_t ended = 0;
     (void)tend(ended);
     if (ready(number)) return true;
-    if (interrupted.exchange(false) || shm::now_ns() >= deadline_ns) return false;
+    now = shm::now_ns();
+    if (interrupted.exchange(false) || now >= deadline_ns) return false;
   }
 }
 

@@ -69,7 +69,7 @@ struct Responder::Impl {
   };
   MessagePublisher* replies_for(const Message& request);
   void await_requester(Outlet& outlet) noexcept;
-  bool forget_requesters(std::uint64_t now);
+  void forget_requesters(std::uint64_t now);
   void handle(Responder& self, Message message);
   Outcome send(const Message& request, MessageLoan&& loan, StatusCode code);
   MessageLoan loan(const Message& request, std::uint64_t bytes, std::string_view sentence) noexcept;
@@ -83,6 +83,7 @@ struct Responder::Impl {
   ResponderOptions options;
   std::map<std::string, Outlet, std::less<>> replies;  // by topic
   std::uint64_t forget_due_ns = 0;
+  std::uint64_t handled_ns = 0;  // when a handler returned last
   std::size_t outstanding = 0;
   std::uint32_t since_told = 0;
   std::uint64_t told = ~std::uint64_t{0};
@@ -122,15 +123,13 @@ void Responder::Impl::await_requester(Outlet& outlet) noexcept {
 }
 
 // Of those that are gone; what they had asked for is answered by then, or will be of no use.
-bool Responder::Impl::forget_requesters(std::uint64_t now) {
-  if (now < forget_due_ns) return false;
+void Responder::Impl::forget_requesters(std::uint64_t now) {
+  if (now < forget_due_ns || outstanding != 0) return;
   forget_due_ns = now + kForgetEveryNs;
-  if (outstanding != 0) return false;
   std::erase_if(replies, [](const auto& item) {
     const Publisher& stream = item.second.out.impl_->stream;
     return stream.matching_count() == 0 && stream.subscriber_count() == 0;
   });
-  return true;
 }
 
 MessageLoan Responder::Impl::loan(const Message& request, std::uint64_t bytes,
@@ -181,7 +180,7 @@ void Responder::Impl::tell_load() noexcept {
   since_told = 0;
   const auto backlog = static_cast<std::uint32_t>(std::min<std::uint64_t>(stream.backlog(), ~0u));
   const std::uint64_t now = std::uint64_t{static_cast<std::uint8_t>(state)} << 32 | backlog;
-  if (now == told && serving) return;
+  if (now == told) return;
   told = now;
   stream.tell_load(state, backlog);
 }
@@ -194,7 +193,9 @@ void Responder::Impl::handle(Responder& self, Message message) {
   }
   Request request{&self, std::move(message)};
   ++outstanding;
-  if (request.cancelled()) {
+  const std::uint64_t start = shm::now_ns();
+  const std::uint64_t expires = request.message_.envelope().expires_ns;
+  if ((expires != 0 && start >= expires) || request.withdrawn()) {
     ++counts.cancelled;
     request.responder_ = nullptr;
     finish(std::move(request.message_));
@@ -214,7 +215,6 @@ void Responder::Impl::handle(Responder& self, Message message) {
     return;
   }
   const ScopedContext scope{request.message_.context()};
-  const std::uint64_t start = shm::now_ns();
   ++counts.handled;
   try {
     handler(request);
@@ -224,7 +224,8 @@ void Responder::Impl::handle(Responder& self, Message message) {
     if (request)
       (void)request.reply(Status{StatusCode::internal, "the handler threw no exception of std"});
   }
-  if (shm::now_ns() - start > static_cast<std::uint64_t>(options.slow.count())) ++counts.slow;
+  handled_ns = shm::now_ns();
+  if (handled_ns - start > static_cast<std::uint64_t>(options.slow.count())) ++counts.slow;
 }
 
 Result<std::unique_ptr<Responder>> Responder::create(Node& node, std::string_view service,
@@ -276,9 +277,13 @@ std::size_t Responder::step(Deadline deadline) {
       ++count;
     }
     it.tell_load();
-    if (count != 0) return count;
-    (void)it.forget_requesters(shm::now_ns());
-    if (it.requests.wait(deadline) != Outcome::ok) return 0;
+    if (count != 0) {
+      it.forget_requesters(it.handled_ns);
+      return count;
+    }
+    if (it.requests.wait(deadline) == Outcome::ok) continue;
+    it.forget_requesters(shm::now_ns());
+    return 0;
   }
 }
 
@@ -343,7 +348,10 @@ Deadline Request::deadline() const noexcept {
 bool Request::cancelled() const noexcept {
   if (!message_) return true;
   const std::uint64_t expires = message_.envelope().expires_ns;
-  if (expires != 0 && shm::now_ns() >= expires) return true;
+  return (expires != 0 && shm::now_ns() >= expires) || withdrawn();
+}
+
+bool Request::withdrawn() const noexcept {
   // The requester's memory, read-only here: only the type is not.
   auto* word = reinterpret_cast<std::uint32_t*>(
       const_cast<std::byte*>(message_.sample().data() + offsetof(Envelope, cancelled)));
