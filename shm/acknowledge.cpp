@@ -26,11 +26,18 @@ void Reader::skip_assignment(LossCause cause) noexcept {
 // The oldest that is open is none any more; nor is perhaps what follows.
 void Reader::settle_assignments() noexcept {
   Assignments& mine = *assignments_;
-  while (mine.settled != mine.next && mine.open[mine.settled % kMaxCredits] == 0) ++mine.settled;
+  bool rejected = false;
+  for (; mine.settled != mine.next && mine.open[mine.settled % kMaxCredits] == 0; ++mine.settled) {
+    if (mine.rejected == 0 || !is_returned(mine.settled % kMaxCredits)) continue;
+    --mine.rejected;
+    rejected = true;
+  }
   SLUICE_KILL_POINT("acknowledge.returned_stored");
-  // sync room (reader): before we look whether the publisher waits; also cursor, returned (reader)
+  // sync room, cursor, returned (reader): before we look whether the publisher waits
   page_->cursor[0].store(mine.settled, std::memory_order_seq_cst);
   wake_publisher();
+  // Nobody waits for what is given back, so the publisher has not asked.
+  if (rejected && room_event_.valid()) (void)::eventfd_write(room_event_.get(), 1);
 }
 
 void Reader::close_assignment(std::size_t place, std::uint64_t word, bool rejected) noexcept {
@@ -39,18 +46,24 @@ void Reader::close_assignment(std::size_t place, std::uint64_t word, bool reject
   mine.open[place] = 0;
   add_relaxed(rejected ? page_->counters.rejected : page_->counters.acknowledged, 1);
   tell_returned(place, rejected);
+  if (rejected) ++mine.rejected;
   if (place == mine.settled % kMaxCredits) settle_assignments();
+}
+
+bool Reader::is_returned(std::size_t place) const noexcept {
+  // relaxed: our own word
+  return (page_->progress.returned[place / 64].load(std::memory_order_relaxed) >> (place % 64) & 1) !=
+         0;
 }
 
 // The bit still says what the assignment had become that was in this place before.
 void Reader::tell_returned(std::size_t place, bool rejected) noexcept {
+  if (is_returned(place) == rejected) return;
   Word64& word = page_->progress.returned[place / 64];
-  const std::uint64_t bit = std::uint64_t{1} << (place % 64);
-  // relaxed: our own word; sync returned (reader): before the cursor that says it is valid
+  // relaxed: our own word
   const std::uint64_t old = word.load(std::memory_order_relaxed);
-  if (((old & bit) != 0) == rejected) return;
-  // relaxed: as above
-  word.store(old ^ bit, std::memory_order_relaxed);
+  // relaxed: our own word; before the cursor that says it is valid
+  word.store(old ^ (std::uint64_t{1} << (place % 64)), std::memory_order_relaxed);
 }
 
 // Everything below `sequence` is dealt with, and whatever follows that already was.

@@ -130,6 +130,7 @@ void Publisher::keep_for_groups() noexcept {
 // A group without members keeps nobody waiting, unless it is durable: what it has not settled stays
 // while there is room.
 void Publisher::keep_for(const Group& group) noexcept {
+  if (group.dissolved()) return;
   for (std::uint32_t i = 0; i < geometry_.lane_count; ++i) {
     Lane& lane = lanes_[i];
     lane.passed = std::min(lane.passed, group.oldest(i));
@@ -166,12 +167,15 @@ void Publisher::dissolve(Group& group) noexcept {
 // given another one in return that nobody is in.
 Group& Publisher::join_group(GroupMember& member, std::uint32_t history,
                              std::unique_ptr<Group>& made) noexcept {
+  const auto begin = [&](Group& group) {
+    for (std::uint32_t i = 0; i < geometry_.lane_count; ++i) {
+      group.start(i, start_of(lanes_[i], history));
+    }
+  };
   auto at = std::find_if(groups_.begin(), groups_.end(),
                          [&](const auto& group) { return group->name() == made->name(); });
   if (at == groups_.end()) {
-    for (std::uint32_t i = 0; i < geometry_.lane_count; ++i) {
-      made->start(i, start_of(lanes_[i], history));
-    }
+    begin(*made);
     if (groups_.size() == geometry_.max_readers) {
       // There are fewer other readers than that, so one has no members; the first is the oldest.
       at = std::find_if(groups_.begin(), groups_.end(),
@@ -188,6 +192,10 @@ Group& Publisher::join_group(GroupMember& member, std::uint32_t history,
       groups_.push_back(std::move(made));
     }
     at = groups_.end() - 1;
+  } else if ((*at)->dissolved()) {
+    note_departure(**at);
+    begin(*made);
+    std::swap(*at, made);
   } else if (!(*at)->has_members()) {
     (*at)->set_durable(made->durable());
     (*at)->forget_below(extents());

@@ -189,13 +189,13 @@ std::uint64_t Group::dissolve(const LaneExtents& extents) noexcept {
     lane.oldest = lane.next = lane.again_from = end;
   }
   durable_ = false;
-  empty_since_ns_ = 0;
+  dissolved_ = true;
   return count;
 }
 
 std::uint64_t Group::unsettled(const LaneExtents& extents) const noexcept {
   std::uint64_t count = 0;
-  for (std::uint32_t i = 0; i < lane_count_; ++i) {
+  for (std::uint32_t i = 0; i < lane_count_ && !dissolved_; ++i) {
     const Lane& lane = lanes_[i];
     const std::uint64_t from = std::max(lane.oldest, extents[i].tail);
     for (std::uint64_t s = from; s < lane.next; ++s) {
@@ -303,6 +303,7 @@ Fate Group::fate(std::uint32_t index, std::uint64_t sequence,
                  const LaneExtent& extent) const noexcept {
   const Lane& lane = lanes_[index];
   if (sequence < lane.first || sequence > extent.head) return Fate::foreign;
+  if (dissolved_ && sequence >= lane.next) return Fate::foreign;
   if (sequence < extent.tail) {  // its place may be another one's
     const bool settled = sequence < lane.oldest && sequence > lane.lost_through;
     return settled ? Fate::handled : Fate::lost;

@@ -101,6 +101,7 @@ class Group {
   }
 
   [[nodiscard]] bool durable() const noexcept { return durable_; }
+  [[nodiscard]] bool dissolved() const noexcept { return dissolved_; }
   /// Whether what it has not settled may not be retired: it has members, or is durable.
   [[nodiscard]] bool keeps() const noexcept { return durable_ || has_members(); }
 
@@ -110,8 +111,13 @@ class Group {
   void set_durable(bool durable) noexcept { durable_ = durable; }
   /// Whether it is durable and has had no members for that long, as seen by these calls.
   bool has_waited(std::uint64_t now_ns, std::uint64_t keep_ns) noexcept;
-  /// A group without members that will have none: keeps nothing any more; how many entries go.
+  /// Of a group without members: its place is forgotten; how many entries go. Who comes later begins
+  /// anew, in another Group.
   std::uint64_t dissolve(const LaneExtents& extents) noexcept;
+  /// Nothing of the lane above was given up.
+  [[nodiscard]] std::uint64_t lost_through(std::uint32_t lane) const noexcept {
+    return lanes_[lane].lost_through;
+  }
   /// Entries that are not settled.
   [[nodiscard]] std::uint64_t unsettled(const LaneExtents& extents) const noexcept;
   void join(GroupMember& member) noexcept;
@@ -196,6 +202,7 @@ class Group {
   std::uint32_t next_number_ = 1;
   std::uint64_t empty_since_ns_ = 0;  // 0: not seen yet
   bool durable_ = false;
+  bool dissolved_ = false;
 };
 
 }  // namespace sluice::shm

@@ -208,6 +208,7 @@ void Publisher::note_departure(const ReaderRecord& reader) noexcept {
 void Publisher::note_departure(const Group& group) noexcept {
   const LaneExtents lanes = extents();
   for (std::uint32_t i = 0; i < geometry_.lane_count; ++i) {
+    lanes_[i].lost_through = std::max(lanes_[i].lost_through, group.lost_through(i));
     for (std::uint64_t s = lanes_[i].tail; s <= lanes_[i].head; ++s) {
       const Fate fate = group.fate(i, s, lanes[i]);
       if (fate == Fate::foreign) continue;
@@ -217,7 +218,7 @@ void Publisher::note_departure(const Group& group) noexcept {
       if (fate == Fate::handled) {
         ++left.handled;
       } else {
-        lanes_[i].lost_through = s;
+        lanes_[i].lost_through = std::max(lanes_[i].lost_through, s);
       }
     }
   }

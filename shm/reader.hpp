@@ -160,7 +160,8 @@ class Reader {
   struct Assignments {
     const GroupWakePage* page = nullptr;
     std::uint64_t next = 0;     // to take
-    std::uint64_t settled = 0;  // all below are acknowledged, or will never be
+    std::uint64_t settled = 0;  // all below are acknowledged or rejected, or will never be
+    std::uint32_t rejected = 0;   // of those above
     bool waits_for_pool = false;  // `next` lies in a pool that is not mapped yet
     std::array<std::uint64_t, kMaxCredits> open{};  // by place: taken and not acknowledged; else 0
   };
@@ -192,6 +193,7 @@ class Reader {
   void skip_assignment(LossCause cause) noexcept;
   void settle_assignments() noexcept;
   void tell_returned(std::size_t place, bool rejected) noexcept;
+  [[nodiscard]] bool is_returned(std::size_t place) const noexcept;
   [[nodiscard]] bool may_acknowledge(const Sample& sample) const noexcept;
   void settle(std::uint32_t index, std::uint64_t sequence) noexcept;
   void wake_publisher() noexcept;

@@ -14,6 +14,7 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <deque>
 #include <memory>
 #include <random>
 #include <string>
@@ -48,18 +49,19 @@ struct Member {
   std::uint32_t id = 0;
   unsigned takes = 0;  // then it vanishes with what it holds; 0: works to the end
   unsigned seed = 0;
+  bool rejects = false;  // some of what it takes
   std::string trouble;
   std::jthread thread;
 
   void run(Ledger& ledger) {
     std::mt19937 random{seed};
     std::vector<Sample> held;
+    std::deque<Sample> kept;  // of what it rejected
     for (unsigned i = 0; takes == 0 || i < takes; ++i) {
       if (held.size() == 4 || (!held.empty() && random() % 2 == 0) || !reader->ready()) {
         if (!held.empty()) {
           std::swap(held.back(), held[random() % held.size()]);
-          ledger.note(number_of(held.back()));
-          reader->acknowledge(std::move(held.back()));
+          finish(std::move(held.back()), random, ledger, kept);
           held.pop_back();
           continue;
         }
@@ -73,14 +75,40 @@ struct Member {
       held.push_back(std::move(sample));
     }
     held.clear();
+    kept.clear();
     if (takes != 0) reader.reset();
+  }
+
+  // Half of the samples of what it rejects it keeps for a while: the message may come again
+  // meanwhile.
+  void finish(Sample sample, std::mt19937& random, Ledger& ledger, std::deque<Sample>& kept) {
+    if (!rejects || random() % 4 != 0) {
+      ledger.note(number_of(sample));
+      reader->acknowledge(std::move(sample));
+      return;
+    }
+    if (random() % 2 == 0) {
+      reader->reject(std::move(sample));
+      return;
+    }
+    reader->reject(sample);
+    kept.push_back(std::move(sample));
+    if (kept.size() <= 2) return;
+    if (number_of(kept.front()) == kBroken && kept.front().intact()) {
+      trouble = "what is held has changed";
+    }
+    kept.pop_front();
   }
 };
 
-class GroupStress : public testing::TestWithParam<bool> {};
+struct Way {
+  bool deaths = false;
+  bool rejects = false;
+};
+class GroupStress : public testing::TestWithParam<Way> {};
 
 TEST_P(GroupStress, EveryEntryIsAcknowledged) {
-  const bool deaths = GetParam();
+  const bool deaths = GetParam().deaths;
   StreamOptions options = small_stream(32);
   options.max_held = 64;
   options.full_timeout_ns = 20'000'000'000;
@@ -100,6 +128,7 @@ TEST_P(GroupStress, EveryEntryIsAcknowledged) {
     member->id = link.last_reader_id();
     member->takes = takes;
     member->seed = seed;
+    member->rejects = GetParam().rejects;
     member->thread = std::jthread{[m = member.get(), &ledger] { m->run(ledger); }};
     members.push_back(std::move(member));
   };
@@ -175,10 +204,16 @@ TEST_P(GroupStress, EveryEntryIsAcknowledged) {
   EXPECT_GT(shared_mappings(), 0u) << "the linker options are missing";
 }
 
-INSTANTIATE_TEST_SUITE_P(Deaths, GroupStress, testing::Bool());
+INSTANTIATE_TEST_SUITE_P(Ways, GroupStress,
+                         testing::Values(Way{false, false}, Way{true, false}, Way{false, true},
+                                         Way{true, true}),
+                         [](const auto& way) {
+                           return std::string(way.param.deaths ? "Deaths" : "NoDeaths") +
+                                  (way.param.rejects ? "AndRejects" : "");
+                         });
 
 // OnFull::drop: entries that members are about to claim are taken from them all the time.
-TEST(GroupStress, NobodySeesAnEntryThatWasGivenUp) {
+TEST(GroupThatDrops, NobodySeesAnEntryThatWasGivenUp) {
   StreamOptions options = small_stream(4);
   options.max_held = 64;
   options.on_full = OnFull::drop;

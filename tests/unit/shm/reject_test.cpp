@@ -148,6 +148,23 @@ TEST(Reject, IsAcknowledgingInOtherModes) {
   EXPECT_EQ(number_of(a->take()), 2u);
 }
 
+TEST(Reject, IsToldToAPublisherThatIsIdle) {
+  LocalLink link(work_stream());
+  link.use_room_event(UniqueFd{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)});
+  const ReaderPtr a = link.attach(worker());
+  publish(link, 1, 3);
+  std::vector<Sample> held;
+  while (Sample sample = a->take()) held.push_back(std::move(sample));
+  ASSERT_EQ(held.size(), 3u);
+  eventfd_t count = 0;
+  a->reject(std::move(held[1]));
+  EXPECT_NE(::eventfd_read(link.room_event(), &count), 0) << "it stands behind a gap";
+  a->acknowledge(std::move(held[0]));
+  EXPECT_EQ(::eventfd_read(link.room_event(), &count), 0);
+  a->acknowledge(std::move(held[2]));
+  EXPECT_NE(::eventfd_read(link.room_event(), &count), 0) << "nobody waits for an acknowledgement";
+}
+
 // The bit of a place says what became of the last assignment there.
 TEST(Reject, LeavesNoTraceInThePlaceOfLaterAssignments) {
   LocalLink link(work_stream());
