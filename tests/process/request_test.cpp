@@ -123,9 +123,11 @@ TEST_F(RequestTest, FailsWithStatusSentenceAndDetails) {
 
 TEST_F(RequestTest, EndsAtItsDeadline) {
   std::atomic<bool> saw_cancelled{false};
+  std::atomic<bool> go{false};
   Worker worker{node("w"), "slow", [&](Request& r) {
                   while (!r.cancelled()) std::this_thread::sleep_for(1ms);
                   saw_cancelled = true;
+                  while (!go) std::this_thread::sleep_for(1ms);
                   (void)r.reply("late");
                 }};
   Node a = node("a");
@@ -134,6 +136,7 @@ TEST_F(RequestTest, EndsAtItsDeadline) {
   const Reply reply = asks->call("?", {.deadline = start + 50ms});
   EXPECT_EQ(reply.status.code, StatusCode::deadline_exceeded);
   EXPECT_GE(std::chrono::steady_clock::now(), start + 50ms);
+  go = true;
   EXPECT_TRUE(eventually([&] { return saw_cancelled.load(); }));
   EXPECT_TRUE(eventually([&] { return asks->step(Deadline{}) == 0 && asks->counts().late == 1; }));
   EXPECT_EQ(asks->call("?", {.deadline = Deadline{}}).status.code, StatusCode::deadline_exceeded);
@@ -186,20 +189,23 @@ TEST_F(RequestTest, PassesItsDeadlineOnToNestedCalls) {
                  while (!r.cancelled()) std::this_thread::sleep_for(1ms);
                  (void)r.reply("late");
                }};
+  auto onward = requester(m, "inner");
+  ASSERT_TRUE(served(*onward));
   std::atomic<StatusCode> nested{StatusCode::ok};
-  std::unique_ptr<Requester> onward;
   Worker outer{node("outer"), "outer", [&](Request& r) {
-                 if (!onward) onward = requester(m, "inner");
-                 nested = onward->call("?").status.code;  // five seconds by itself
+                 nested = onward->call("?", {.deadline = soon() + 1h}).status.code;
                  (void)r.reply("done");
                }};
   Node a = node("a");
   auto asks = requester(a, "outer");
-  EXPECT_EQ(asks->call("?", {.deadline = std::chrono::steady_clock::now() + 100ms}).status.code,
-            StatusCode::deadline_exceeded);
-  EXPECT_TRUE(eventually([&] { return nested == StatusCode::deadline_exceeded; }, 4s));
+  ASSERT_TRUE(served(*asks));
+  // On a loaded machine a request may have expired before anybody takes it.
+  EXPECT_TRUE(eventually([&] {
+    const Deadline deadline = std::chrono::steady_clock::now() + 200ms;
+    (void)asks->call("?", {.deadline = deadline});
+    return nested == StatusCode::deadline_exceeded;
+  }));
   outer.stop();
-  onward.reset();
 }
 
 TEST_F(RequestTest, CarriesCorrelationAndTrace) {
@@ -311,20 +317,25 @@ TEST_F(RequestTest, AreSharedByWorkers) {
   EXPECT_GE(by_two, 10);
 }
 
-// What another requester's work takes is visible to us: the busy worker gets less.
+// What another requester has waiting there is visible to us: that worker gets nothing while another
+// is free.
 TEST_F(RequestTest, GoToTheWorkerWithTheShortestBacklog) {
-  std::atomic<bool> go{false};
+  std::vector<Request> kept;
+  std::atomic<std::size_t> waiting{0};
   std::atomic<int> by_busy{0};
   std::atomic<int> by_idle{0};
   ResponderOptions wide;
   wide.credits = 16;
   Worker busy{node("busy"), "work",
               [&](Request& r) {
-                if (r.text() == "block") {
-                  while (!go) std::this_thread::sleep_for(1ms);
-                } else {
-                  ++by_busy;
+                if (r.text() == "keep") {
+                  kept.push_back(std::move(r));
+                  waiting = kept.size();
+                  return;
                 }
+                by_busy += r.text() == "quick" ? 1 : 0;
+                for (Request& one : kept) (void)one.reply("at last");
+                kept.clear();
                 (void)r.reply("ok");
               },
               wide};
@@ -332,25 +343,25 @@ TEST_F(RequestTest, GoToTheWorkerWithTheShortestBacklog) {
   auto other = requester(b, "work");
   ASSERT_TRUE(served(*other));
   std::vector<Call> blocked;
-  for (int i = 0; i < 10; ++i)
-    blocked.push_back(other->start(bytes("block"), {.deadline = soon() + 60s}));
+  for (int i = 0; i < 10; ++i) {
+    blocked.push_back(other->start(bytes("keep"), {.deadline = soon() + 60s}));
+  }
+  ASSERT_TRUE(eventually([&] { return waiting == 10; }));
   Worker idle{node("idle"), "work",
               [&](Request& r) {
-                ++by_idle;
+                by_idle += r.text() == "quick" ? 1 : 0;
                 (void)r.reply("ok");
               },
               wide};
   Node a = node("a");
   auto asks = requester(a, "work");
   ASSERT_TRUE(served(*asks, 2));
-  // The busy worker's word of its backlog is there as soon as it has attached to us.
-  for (int i = 0; i < 20; ++i) {
-    EXPECT_TRUE(asks->call("quick", {.deadline = soon()})) << i;
-  }
+  for (int i = 0; i < 20; ++i) EXPECT_TRUE(asks->call("quick")) << i;
   EXPECT_EQ(by_idle, 20);
   EXPECT_EQ(by_busy, 0);
-  go = true;
-  for (Call& call : blocked) EXPECT_TRUE(call.get());
+  idle.drain();
+  EXPECT_TRUE(other->call("release"));
+  for (Call& call : blocked) EXPECT_EQ(call.get().text(), "at last");
 }
 
 // A child process that serves, and dies at once when it is asked to.

@@ -74,7 +74,7 @@ struct Responder::Impl {
   Outcome send(const Message& request, MessageLoan&& loan, StatusCode code);
   MessageLoan loan(const Message& request, std::uint64_t bytes, std::string_view sentence) noexcept;
   void finish(Message&& message);
-  void tell_load() noexcept;
+  void tell_load(std::uint64_t finished = 0) noexcept;
 
   Node& node;
   MessageSubscriber requests;
@@ -159,6 +159,7 @@ Outcome Responder::Impl::send(const Message& request, MessageLoan&& reply, Statu
   special.call = request.envelope().call;
   Published published;
   if (!out->second.attached) await_requester(out->second);
+  tell_load(1);  // before: who has the answer asks again, and shall see that we are free
   const Outcome outcome = out->second.out.impl_->send(std::move(reply), special, published);
   if (outcome != Outcome::ok) ++counts.unanswered;
   return outcome;
@@ -169,8 +170,9 @@ void Responder::Impl::finish(Message&& message) {
   --outstanding;
 }
 
-// All streams are told of what waits in all, but not each time where there are many.
-void Responder::Impl::tell_load() noexcept {
+// All streams are told of what waits in all, but not each time where there are many. `finished`: of
+// these, what is about to be answered.
+void Responder::Impl::tell_load(std::uint64_t finished) noexcept {
   const bool serving = phase.load(std::memory_order_relaxed) == Phase::serving;  // relaxed: a flag
   const WorkerState state = !serving                          ? WorkerState::draining
                             : outstanding >= options.max_held ? WorkerState::busy
@@ -178,7 +180,9 @@ void Responder::Impl::tell_load() noexcept {
   Subscriber& stream = requests.stream();
   if (serving && stream.stream_count() > kTellAllEvery && ++since_told < kTellAllEvery) return;
   since_told = 0;
-  const auto backlog = static_cast<std::uint32_t>(std::min<std::uint64_t>(stream.backlog(), ~0u));
+  const std::uint64_t waiting = stream.backlog();
+  const auto backlog = static_cast<std::uint32_t>(
+      std::min<std::uint64_t>(waiting - std::min(waiting, finished), ~0u));
   const std::uint64_t now = std::uint64_t{static_cast<std::uint8_t>(state)} << 32 | backlog;
   if (now == told) return;
   told = now;
