@@ -98,6 +98,8 @@ class SLUICE_EXPORT Responder {
   void drain() noexcept;
 
   [[nodiscard]] std::size_t outstanding() const noexcept;  ///< Taken and not answered.
+  /// The broker has taken away the right to serve; run() returns an error then.
+  [[nodiscard]] bool revoked() const noexcept;
   struct Counts {
     std::uint64_t handled = 0;
     std::uint64_t failed = 0;      ///< Answered with a status that is not ok.

@@ -60,6 +60,7 @@ StreamOptions message_stream(std::uint64_t message_bytes, std::uint32_t depth) {
   StreamOptions options;
   options.lanes = {{fewer, 0}, {fewer, 0}, {depth, 0}, {fewer, 0}};
   options.pools = {{message_bytes}};
+  options.max_held = 256;  // a dispatcher may hold 17, for each handler; slots cost when used
   return options;
 }
 

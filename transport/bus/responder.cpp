@@ -267,7 +267,7 @@ Responder::~Responder() = default;
 std::size_t Responder::step(Deadline deadline) {
   Impl& it = *impl_;
   std::size_t count = 0;
-  for (;;) {
+  for (bool waited = false;; waited = true) {
     while (it.outstanding < it.options.max_held) {
       // relaxed: a flag that stands alone
       if (it.phase.load(std::memory_order_relaxed) == Phase::stopped) return count;
@@ -285,7 +285,11 @@ std::size_t Responder::step(Deadline deadline) {
       it.forget_requesters(it.handled_ns);
       return count;
     }
-    if (it.requests.wait(deadline) == Outcome::ok) continue;
+    // What cannot be taken must end no wait; and others of a shared set may have ended it.
+    it.requests.stream().pause(it.outstanding >= it.options.max_held ||
+                               it.last == Outcome::not_allowed);
+    const bool over = waited && shm::now_ns() >= bus::to_ns(deadline);
+    if (!over && it.requests.wait(deadline) == Outcome::ok) continue;
     it.forget_requesters(shm::now_ns());
     return 0;
   }
@@ -309,6 +313,8 @@ Result<void> Responder::run() {
   it.phase.store(Phase::serving, std::memory_order_relaxed);  // relaxed: a flag that stands alone
   return {};
 }
+
+bool Responder::revoked() const noexcept { return impl_->last == Outcome::not_allowed; }
 
 void Responder::stop() noexcept {
   // relaxed: a flag that stands alone
