@@ -21,6 +21,10 @@
 
 namespace sluice {
 
+namespace bus {
+class HandledSubscription;
+}
+
 /// One message, in place. Move-only; empty ones say why. As Sample in all that concerns memory;
 /// topic() is valid until its subscriber takes again or ends.
 class SLUICE_EXPORT Message {
@@ -54,6 +58,7 @@ class SLUICE_EXPORT Message {
 
  private:
   friend class MessageSubscriber;
+  friend class bus::HandledSubscription;
   Sample sample_;
   Envelope envelope_;
   std::string_view topic_;
