@@ -26,7 +26,11 @@ Result<std::shared_ptr<transport::Publication>> NodeImpl::advertise(std::string 
   if (link_.state() == transport::Link::State::up) send(published);
   auto registered = await_registered(lock, published.registered);
   if (registered) return published.publication;
-  drop_publication(id);  // the broker may have taken it after all
+  if (published.registered->has_value()) {
+    publications_.erase(id);
+  } else {
+    drop_publication(id);  // no answer: the broker may have taken it after all
+  }
   return std::move(registered).error();
 }
 

@@ -63,7 +63,11 @@ Result<std::shared_ptr<transport::Subscription>> NodeImpl::subscribe(
   if (link_.state() == transport::Link::State::up) send(subscribed);
   auto registered = await_registered(lock, subscribed.registered);
   if (registered) return subscribed.subscription;
-  drop_subscription(id);  // the broker may have taken it after all
+  if (subscribed.registered->has_value()) {
+    subscriptions_.erase(id);
+  } else {
+    drop_subscription(id);  // no answer: the broker may have taken it after all
+  }
   return std::move(registered).error();
 }
 

@@ -87,6 +87,8 @@ Result<void> Broker::admitted(Session& session, protocol::AdmittedT& body, std::
   audit("attached", "node '" + subscriber->node_name() + "' to '" +
                         registry_.stream(question->stream)->topic + "' of node '" +
                         session.node_name() + "'");
+  note_attachment("attached", *registry_.stream(question->stream),
+                  *registry_.subscription(question->subscription), "");
   subscriber->answer(question->request, body, handed);
   return {};
 }
@@ -105,6 +107,7 @@ void Broker::refuse_question(const Question& question, const Error& error) {
   Session* subscriber = session_of(question.subscriber);
   if (subscriber == nullptr) return;
   audit("refused", "node '" + subscriber->node_name() + "' attaching: " + error.message);
+  note_refusal(*subscriber, {}, error);
   subscriber->refuse(question.request, error);
 }
 

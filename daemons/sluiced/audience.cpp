@@ -81,6 +81,11 @@ void Broker::tell_matching() {
   }
 }
 
+void Broker::detached(const Stream& stream, const Subscription& subscription,
+                      const std::string& why) {
+  note_attachment("detached", stream, subscription, why);
+}
+
 void Broker::pool_added(Id node, const Stream& stream, std::uint32_t pool) {
   if (Session* session = session_of(node)) {
     protocol::PoolAddedT added;
@@ -102,20 +107,17 @@ void Broker::ended(const Stream& stream) {
   for (const Question& question : attaching_.end_stream(stream.id)) {
     refuse_question(question, {Errc::refused, 0, "the stream has gone"});
   }
-  const uid_t uid = registry_.node(stream.node)->uid;
-  ledger_.give_back(uid, Resource::streams, 1);
+  give_back(stream.node, Resource::streams, 1);
   const auto share = shares_.find(stream.id);
   if (share == shares_.end()) return;
-  ledger_.give_back(uid, Resource::bytes, share->second.charged);
+  give_back(stream.node, Resource::bytes, share->second.charged);
   shares_.erase(share);
 }
 
 void Broker::ended(const Subscription& subscription) {
-  ledger_.give_back(registry_.node(subscription.node)->uid, Resource::subscriptions, 1);
+  give_back(subscription.node, Resource::subscriptions, 1);
 }
 
-void Broker::ended(const Watch& watch) {
-  ledger_.give_back(registry_.node(watch.node)->uid, Resource::subscriptions, 1);
-}
+void Broker::ended(const Watch& watch) { give_back(watch.node, Resource::subscriptions, 1); }
 
 }  // namespace sluice::broker

@@ -9,6 +9,7 @@
 #include "sluice/version.hpp"
 
 #include <sys/random.h>
+#include <unistd.h>
 
 #include <bit>
 #include <utility>
@@ -46,7 +47,9 @@ Broker::Broker(EventLoop& loop, Policy policy, LimitTable limits, std::vector<To
   look_timer_ = loop_.at(shm::deadline_in(kHeartbeatNs), [this] { look_around(); });
 }
 
-Broker::~Broker() { loop_.cancel(look_timer_); }
+Broker::~Broker() {
+  for (const auto timer : {look_timer_, farewell_timer_, stats_timer_}) loop_.cancel(timer);
+}
 
 void Broker::adopt(shm::UniqueFd socket) {
   auto peer = peer_of(socket.get());
@@ -56,10 +59,12 @@ void Broker::adopt(shm::UniqueFd socket) {
   auto session =
       std::make_unique<Session>(++last_session_, transport::Connection{std::move(socket)},
                                 std::move(*peer), loop_, static_cast<Service&>(*this));
+  if (chronicle_ != nullptr && session->who().pid == ::getpid()) session->set_own();
   auto charged =
-      scarce ? Result<void>{too_few_descriptors()} : ledger_.charge(uid, Resource::connections, 1);
+      scarce ? Result<void>{too_few_descriptors()} : charge(*session, Resource::connections, 1);
   if (!charged) {
     audit("refused", "a connection of uid " + std::to_string(uid) + ": " + charged.error().message);
+    note_refusal(*session, {}, charged.error());
     return session->reject(charged.error());
   }
   Session& kept = *session;
@@ -70,6 +75,8 @@ void Broker::adopt(shm::UniqueFd socket) {
 // One connection gets half of what its user may send, so that a process that runs wild leaves the
 // other half to its siblings.
 Result<void> Broker::pace(Session& session, std::uint64_t now_ns) {
+  if (session.own()) return {};
+  ++messages_;
   const LimitTable& table = ledger_.limits();
   const auto own = table.users.find(session.who().uid);
   const Limits& limits = own == table.users.end() ? table.each_user : own->second.limits;
@@ -83,6 +90,7 @@ Result<void> Broker::pace(Session& session, std::uint64_t now_ns) {
 
 Result<void> Broker::allowed(const Session& session, Action action,
                              const std::string& filter) const {
+  if (session.own()) return {};
   const Identity& who = session.who();
   Verdict verdict = action == Action::publish     ? policy_.may_publish(who, filter)
                     : action == Action::subscribe ? policy_.may_subscribe(who, filter)
@@ -92,8 +100,10 @@ Result<void> Broker::allowed(const Session& session, Action action,
 }
 
 Result<protocol::WelcomeT> Broker::welcome(Session& session, const protocol::HelloT& hello) {
-  if (const Verdict verdict = policy_.may_connect(session.who()); !verdict) {
+  const Verdict verdict = session.own() ? Verdict{true, ""} : policy_.may_connect(session.who());
+  if (!verdict) {
     audit("refused", describe(session) + ": " + verdict.reason);
+    note_refusal(session, {}, {Errc::refused, 0, verdict.reason});
     return Error{Errc::refused, 0, verdict.reason};
   }
   if (auto free = displace(session, hello.node_id); !free) return std::move(free).error();
@@ -104,9 +114,12 @@ Result<protocol::WelcomeT> Broker::welcome(Session& session, const protocol::Hel
   node.uid = session.who().uid;
   node.version = hello.version;
   node.capabilities = hello.capabilities;
+  node.own = session.own();
   if (auto added = registry_.add_node(std::move(node)); !added) return std::move(added).error();
   by_node_[hello.node_id] = &session;
   audit("connected", describe(session));
+  note(session, "connected", "");
+  greet(session, *registry_.node(hello.node_id));
 
   protocol::WelcomeT welcome;
   welcome.protocol = transport::kProtocolVersion;
@@ -130,6 +143,15 @@ Result<void> Broker::displace(const Session& newcomer, Id node) {
   return {};
 }
 
+Result<void> Broker::charge(const Session& session, Resource resource, std::uint64_t amount) {
+  return session.own() ? Result<void>{} : ledger_.charge(session.who().uid, resource, amount);
+}
+
+void Broker::give_back(Id node, Resource resource, std::uint64_t amount) {
+  const Node& owner = *registry_.node(node);
+  if (!owner.own) ledger_.give_back(owner.uid, resource, amount);
+}
+
 Session* Broker::session_of(Id node) {
   const auto it = by_node_.find(node);
   return it == by_node_.end() ? nullptr : it->second;
@@ -138,10 +160,12 @@ Session* Broker::session_of(Id node) {
 void Broker::finish(Session& session) {
   const auto it = by_node_.find(session.node());
   if (it == by_node_.end() || it->second != &session) return;
+  bid_farewell(session, *registry_.node(session.node()));
   by_node_.erase(it);
   registry_.remove_node(session.node(), protocol::Cause::died);
   attaching_.end_publisher(session.node());
   audit("disconnected", describe(session) + ": " + session.reason());
+  note(session, "disconnected", session.reason());
 }
 
 void Broker::closed(Session& session) {
@@ -150,7 +174,7 @@ void Broker::closed(Session& session) {
     log_debug("a connection of uid " + std::to_string(session.who().uid) +
               " ended: " + session.reason());
   }
-  ledger_.give_back(session.who().uid, Resource::connections, 1);
+  if (!session.own()) ledger_.give_back(session.who().uid, Resource::connections, 1);
   sessions_.erase(session.number());
 }
 
@@ -165,6 +189,7 @@ Result<void> Broker::handle(Session& session, transport::Received& received) {
     audit("refused", describe(session) + ": " + error.message +
                          (n > kLogged ? " (refusal " + std::to_string(n) + ")" : ""));
   }
+  note_refusal(session, received.message, error);
   session.refuse(received.message.request, error);
   if (error.code == Errc::untrusted) return result;
   return {};

@@ -6,6 +6,7 @@
 #include "daemons/sluiced/log.hpp"
 #include "daemons/sluiced/service_manager.hpp"
 #include "daemons/sluiced/signals.hpp"
+#include "daemons/sluiced/system_node.hpp"
 #include "transport/socket_path.hpp"
 
 #include <unistd.h>
@@ -60,6 +61,7 @@ void reload(const DaemonOptions& options, Broker& broker) {
     LimitTable limits = std::move(config->limits);
     broker.replace(policy_of(*config), std::move(limits), std::move(config->topics));
     log_info("the configuration was read again");
+    broker.tell("configuration_reloaded");
   } else {
     log_error("the configuration stays as it was: " + config.error().message);
   }
@@ -81,17 +83,32 @@ Result<void> run_daemon(const DaemonOptions& options) {
   auto listener = open_listener(config->socket);
   if (!listener) return std::move(listener).error();
 
+  // Outlives the broker, which tells it things to the end.
+  SystemNode system{*loop, listener->path()};
   Broker broker{*loop, policy_of(*config), config->limits, config->topics};
   auto started = listener->start(*loop, [&](shm::UniqueFd fd) { broker.adopt(std::move(fd)); });
   if (!started) return started;
   started = signals->start(
       *loop, [&] { loop->stop(); }, [&] { reload(options, broker); });
   if (!started) return started;
+  // After the signals were blocked, which its thread inherits.
+  const auto begun = listener->path().empty()
+                         ? Result<void>{Error{Errc::unsupported, 0, "the socket has no path"}}
+                         : system.start();
+  if (begun) {
+    broker.tell_to(&system);
+    broker.tell("started");
+  } else {
+    log_warning("$sys is not published: " + begun.error().message);
+  }
   const Watchdog watchdog{*loop};
   notify_ready();
   auto result = loop->run();
   notify_stopping();
   log_info("stopping");
+  broker.tell("stopping");
+  broker.tell_to(nullptr);
+  system.stop();
   return result;
 }
 

@@ -130,6 +130,13 @@ Result<Listener> Listener::inherit(shm::UniqueFd socket) {
   return listener;
 }
 
+std::string Listener::path() const {
+  sockaddr_un address{};
+  socklen_t bytes = sizeof address;
+  if (::getsockname(socket_.get(), reinterpret_cast<sockaddr*>(&address), &bytes) != 0) return {};
+  return {address.sun_path, ::strnlen(address.sun_path, sizeof address.sun_path)};
+}
+
 Listener::~Listener() {
   if (loop_ != nullptr) {
     loop_->forget(token_);

@@ -26,6 +26,9 @@ class Listener {
   /// Removes the socket, if bind() made it.
   ~Listener();
 
+  /// Where clients reach it; empty where that is no path.
+  [[nodiscard]] std::string path() const;
+
   Result<void> start(EventLoop& loop, OnConnection on_connection);
 
  private:

@@ -157,8 +157,12 @@ void Registry::end_stream(Id id, protocol::Cause cause) {
   for (const Id node : interested_nodes(*stream)) audience_.gone(node, id, cause);
   for (auto it = attachments_.lower_bound({id, 0});
        it != attachments_.end() && it->first.first == id; it = attachments_.erase(it)) {
-    if (it->second.admitted) show_attachment(*stream, it->first.second, protocol::Change::gone);
-    subscriptions_.at(it->first.second).attached.erase(id);
+    Subscription& subscription = subscriptions_.at(it->first.second);
+    if (it->second.admitted) {
+      show_attachment(*stream, it->first.second, protocol::Change::gone);
+      audience_.detached(*stream, subscription, "the stream has ended");
+    }
+    subscription.attached.erase(id);
   }
   for (auto& [key, subscription] : subscriptions_) subscription.found.erase(id);
   show_stream(*stream, protocol::Change::gone);
@@ -239,6 +243,7 @@ void Registry::detach(Id stream_id, Id subscription_id, bool tell_publisher,
   if (tell_publisher) audience_.leave(stream, subscription_id);
   if (it->second.admitted) {
     show_attachment(stream, subscription_id, protocol::Change::gone, why);
+    audience_.detached(stream, subscriptions_.at(subscription_id), why);
   }
   attachments_.erase(it);
   subscriptions_.at(subscription_id).attached.erase(stream_id);

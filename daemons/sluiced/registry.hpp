@@ -26,6 +26,7 @@ struct Node {
   uid_t uid = 0;
   std::string version;  ///< Of its program.
   std::vector<std::string> capabilities;
+  bool own = false;  ///< The broker's; no limit counts it.
   bool stuck = false;
   std::set<Id> streams, subscriptions, watches;
 };
@@ -81,6 +82,9 @@ class Audience {
   virtual void matching(const Stream& stream) = 0;
   virtual void pool_added(Id node, const Stream& stream, std::uint32_t pool) = 0;
   virtual void event(const Watch& watch, protocol::EventT event, const SharedFd& descriptor) = 0;
+  /// An attachment that was admitted is over; `why` may be empty.
+  virtual void detached(const Stream& stream, const Subscription& subscription,
+                        const std::string& why) = 0;
   /// Just before it is forgotten.
   virtual void ended(const Stream& stream) = 0;
   virtual void ended(const Subscription& subscription) = 0;
@@ -135,6 +139,7 @@ class Registry {
   [[nodiscard]] const std::map<Id, Subscription>& subscriptions() const noexcept {
     return subscriptions_;
   }
+  [[nodiscard]] std::size_t attachment_count() const noexcept { return attachments_.size(); }
   [[nodiscard]] const std::map<Id, Watch>& watches() const noexcept { return watches_; }
 
  private:

@@ -36,7 +36,7 @@ Result<void> Broker::charge_stream(const Session& session, Id stream, std::uint6
   Share& share = shares_[stream];
   const std::uint64_t wanted = std::max({planned, handed_over, share.charged});
   if (wanted > share.charged) {
-    auto charged = ledger_.charge(session.who().uid, Resource::bytes, wanted - share.charged);
+    auto charged = charge(session, Resource::bytes, wanted - share.charged);
     if (!charged) {
       if (share.charged == 0) shares_.erase(stream);
       return charged;
@@ -45,6 +45,10 @@ Result<void> Broker::charge_stream(const Session& session, Id stream, std::uint6
   share.charged = wanted;
   share.handed_over = handed_over;
   return {};
+}
+
+Result<void> Broker::check_payload(const Session& session, std::uint64_t payload_bytes) const {
+  return session.own() ? Result<void>{} : ledger_.check_stream(session.who().uid, payload_bytes);
 }
 
 Result<void> Broker::advertise(Session& session, protocol::AdvertiseT& body, std::uint32_t request,
@@ -63,12 +67,11 @@ Result<void> Broker::advertise(Session& session, protocol::AdvertiseT& body, std
   if (registry_.stream(body.stream_id) != nullptr) {
     return refused("there is a stream with this id already");
   }
-  const uid_t uid = session.who().uid;
-  if (auto room = ledger_.check_stream(uid, size->payload_bytes); !room) return room;
-  if (auto room = ledger_.charge(uid, Resource::streams, 1); !room) return room;
+  if (auto room = check_payload(session, size->payload_bytes); !room) return room;
+  if (auto room = charge(session, Resource::streams, 1); !room) return room;
   if (auto room = charge_stream(session, body.stream_id, body.offer->planned_bytes, size->bytes);
       !room) {
-    ledger_.give_back(uid, Resource::streams, 1);
+    give_back(session.node(), Resource::streams, 1);
     return room;
   }
   Stream stream;
@@ -83,12 +86,14 @@ Result<void> Broker::advertise(Session& session, protocol::AdvertiseT& body, std
   protocol::AdvertisedT answer;
   answer.sensitive = stream.offer.sensitive;
   answer.durable = stream.offer.durable;
-  const std::uint64_t rate = ledger_.messages_per_second(uid);
+  const std::uint64_t rate =
+      session.own() ? kNoLimit : ledger_.messages_per_second(session.who().uid);
   answer.messages_per_second = rate == kNoLimit ? 0 : rate;
   answer.matching = registry_.count_fitting(stream);
   shares_[stream.id].told_matching = answer.matching;
   if (auto added = registry_.add(std::move(stream)); !added) return added;
   session.answer(request, answer);
+  note_stream(session, *registry_.stream(body.stream_id));
   registry_.announce_stream(body.stream_id);
   return {};
 }
@@ -100,10 +105,9 @@ Result<void> Broker::add_pool(Session& session, const protocol::AddPoolT& body,
   if (fds.size() != 1) return untrusted("AddPool comes with one descriptor");
   if (scarce(fds)) return too_few_descriptors();
   if ((*stream)->descriptors.size() > kMaxPools) return refused("a stream has at most 8 pools");
-  const uid_t uid = session.who().uid;
-  auto size = check_pool(fds[0], body.pool, *(*stream)->descriptors.front(), uid);
+  auto size = check_pool(fds[0], body.pool, *(*stream)->descriptors.front(), session.who().uid);
   if (!size) return std::move(size).error();
-  if (auto room = ledger_.check_stream(uid, size->payload_bytes); !room) return room;
+  if (auto room = check_payload(session, size->payload_bytes); !room) return room;
   const std::uint64_t total = shares_[body.stream_id].handed_over + size->bytes;
   if (auto room = charge_stream(session, body.stream_id, 0, total); !room) return room;
   auto added = registry_.add_pool(body.stream_id, body.pool, transport::share(std::move(fds[0])));
@@ -134,13 +138,13 @@ Result<void> Broker::subscribe(Session& session, protocol::SubscribeT& body,
   for (const protocol::Held& held : body.attached) {
     subscription.held[held.stream_id()] = {held.page_offset(), held.arena_bytes(), nullptr};
   }
-  const uid_t uid = session.who().uid;
-  if (auto room = ledger_.charge(uid, Resource::subscriptions, 1); !room) return room;
+  if (auto room = charge(session, Resource::subscriptions, 1); !room) return room;
   if (auto added = registry_.add(std::move(subscription)); !added) {
-    ledger_.give_back(uid, Resource::subscriptions, 1);
+    give_back(session.node(), Resource::subscriptions, 1);
     return added;
   }
   session.answer(request, protocol::DoneT{});
+  note_subscription(session, *registry_.subscription(body.subscription_id));
   registry_.announce_subscription(body.subscription_id);
   return {};
 }
@@ -181,10 +185,9 @@ Result<void> Broker::watch(Session& session, protocol::WatchT& body, std::uint32
   watch.filter = std::move(body.filter);
   watch.counters = body.counters;
   if (auto verdict = may_watch(session, watch); !verdict) return verdict;
-  const uid_t uid = session.who().uid;
-  if (auto room = ledger_.charge(uid, Resource::subscriptions, 1); !room) return room;
+  if (auto room = charge(session, Resource::subscriptions, 1); !room) return room;
   if (auto added = registry_.add(std::move(watch)); !added) {
-    ledger_.give_back(uid, Resource::subscriptions, 1);
+    give_back(session.node(), Resource::subscriptions, 1);
     return added;
   }
   session.answer(request, protocol::DoneT{});

@@ -6,10 +6,11 @@
 #include <utility>
 
 namespace sluice::broker {
-namespace {
 
-void tell_revoked(Session& session, Id stream, Id subscription, const std::string& sentence) {
+void Broker::tell_revoked(Session& session, Id stream, Id subscription,
+                          const std::string& sentence) {
   audit("revoked", "node '" + session.node_name() + "': " + sentence);
+  note(session, "revoked", sentence);
   protocol::RevokedT revoked;
   revoked.stream_id = stream;
   revoked.subscription_id = subscription;
@@ -17,16 +18,15 @@ void tell_revoked(Session& session, Id stream, Id subscription, const std::strin
   session.tell(std::move(revoked));
 }
 
-}  // namespace
-
 void Broker::replace(Policy policy, LimitTable limits, std::vector<TopicRule> topics) {
   policy_ = std::move(policy);
   topics_ = std::move(topics);
   ledger_.set_limits(std::move(limits));
   for (const auto& [number, session] : sessions_) {
-    if (session->node() == 0 || session->over()) continue;
+    if (session->node() == 0 || session->over() || session->own()) continue;
     if (const Verdict verdict = policy_.may_connect(session->who()); !verdict) {
       audit("revoked", "node '" + session->node_name() + "': " + verdict.reason);
+      note(*session, "revoked", verdict.reason);
       session->close({Errc::refused, 0, verdict.reason});
       continue;
     }

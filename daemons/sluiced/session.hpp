@@ -76,6 +76,9 @@ class Session {
   [[nodiscard]] Id node() const noexcept { return node_; }  ///< 0 before it was welcomed.
   [[nodiscard]] const std::string& node_name() const noexcept { return peer_.who.node_name; }
   [[nodiscard]] const std::string& last_words() const noexcept { return last_words_; }
+  /// The broker's own node is at the other end.
+  [[nodiscard]] bool own() const noexcept { return own_; }
+  void set_own() noexcept { own_ = true; }
   [[nodiscard]] bool left_in_order() const noexcept { return left_in_order_; }
   [[nodiscard]] const std::string& reason() const noexcept { return reason_; }
   [[nodiscard]] std::uint64_t last_heard_ns() const noexcept { return last_heard_ns_; }
@@ -112,6 +115,7 @@ class Session {
   std::string reason_;
   std::string last_words_;
   bool left_in_order_ = false;
+  bool own_ = false;
   std::uint64_t last_heard_ns_;
   TokenBucket bucket_;
   std::uint64_t refusals_ = 0;

@@ -69,6 +69,7 @@ class RecordingAudience final : public Audience {
     last_sentence = event.sentence;
     said_.push_back(line);
   }
+  void detached(const Stream&, const Subscription&, const std::string&) override { ++detachments; }
   void ended(const Stream& stream) override { say("ended stream", stream.id); }
   void ended(const Subscription& subscription) override {
     say("ended subscription", subscription.id);
@@ -76,6 +77,7 @@ class RecordingAudience final : public Audience {
   void ended(const Watch& watch) override { say("ended watch", watch.id); }
 
   std::string last_sentence;
+  int detachments = 0;
   std::map<Id, std::uint32_t> last_matching;  ///< By stream.
 
  private:

@@ -22,9 +22,8 @@ struct World {
 
   World() {
     now.broker_connected = true;
-    now.nodes = {{1, "capture-front", 100, 0, false},
-                 {2, "detect-front", 200, 0, false},
-                 {3, "viewer", 300, 0, false}};
+    now.nodes = {node(1, "capture-front", 100), node(2, "detect-front", 200),
+                 node(3, "viewer", 300)};
     StreamInfo stream;
     stream.id = 10;
     stream.node_id = 1;
@@ -33,8 +32,28 @@ struct World {
     stream.stats.slots = 12;
     stream.stats.jitter_ns = 1'234'567;
     now.streams = {stream};
-    now.subscriptions = {{20, 2, "camera/+/frames", DeliveryMode::next, {attachment()}},
-                         {30, 3, "camera/#", DeliveryMode::latest, {attachment()}}};
+    now.subscriptions = {subscription(20, 2, "camera/+/frames", DeliveryMode::next, {attachment()}),
+                         subscription(30, 3, "camera/#", DeliveryMode::latest, {attachment()})};
+  }
+
+  static NodeInfo node(std::uint64_t id, std::string name, std::uint32_t pid) {
+    NodeInfo info;
+    info.id = id;
+    info.name = std::move(name);
+    info.pid = pid;
+    return info;
+  }
+  static SubscriptionInfo subscription(std::uint64_t id, std::uint64_t node_id,
+                                       const std::string& filter, DeliveryMode mode,
+                                       std::vector<AttachmentInfo> attachments) {
+    SubscriptionInfo info;
+    info.id = id;
+    info.node_id = node_id;
+    info.filter = filter;
+    info.filters = {filter};
+    info.mode = mode;
+    info.attachments = std::move(attachments);
+    return info;
   }
 
   static AttachmentInfo attachment() {
@@ -347,7 +366,8 @@ TEST(TopModel, WhoHoldsMostOfAnEmptyPoolIsToBlame) {
 TEST(TopModel, WhatDoesNotFitIsARowWithItsSentence) {
   World world;
   TopModel model;
-  world.now.subscriptions.push_back({40, 3, "camera/front/frames", DeliveryMode::reliable, {}});
+  world.now.subscriptions.push_back(
+      World::subscription(40, 3, "camera/front/frames", DeliveryMode::reliable, {}));
   world.now.unfit.push_back({10, 40, "wants reliable, but the publisher waits for nobody"});
   world.show(model);
   const auto& readers = only(model.table()).readers;
@@ -393,7 +413,7 @@ TEST(TopModel, AProcessThatComesBackHasNewIdsAndBeginsAnew) {
   world.second();
   world.show(model);
   // The camera's process died and is back, with counters from zero and an id of its own.
-  world.now.nodes[0] = {7, "capture-front", 107, 0, false};
+  world.now.nodes[0] = World::node(7, "capture-front", 107);
   world.stream().id = 70;
   world.stream().node_id = 7;
   world.stream().stats.published = 0;
