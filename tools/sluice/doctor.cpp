@@ -24,6 +24,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -156,8 +157,12 @@ Finding broker(const std::string& given) {
             "up at " + shown + ", but we may not monitor: " + clean(monitor.error().message)};
   }
   const Snapshot snapshot = monitor->snapshot();
+  // Neither the broker's own node nor ours.
+  const auto others = std::count_if(
+      snapshot.nodes.begin(), snapshot.nodes.end(),
+      [&](const NodeInfo& info) { return info.id != node->id() && info.name != "sluiced"; });
   return {"broker", Grade::ok,
-          "up at " + shown + ", " + plural(snapshot.nodes.size() - 1, "node") + ", " +
+          "up at " + shown + ", " + plural(static_cast<std::size_t>(others), "node") + ", " +
               plural(snapshot.streams.size(), "stream")};
 }
 
