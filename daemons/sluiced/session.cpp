@@ -123,8 +123,18 @@ void Session::close(const Error& why) {
   end(why.message);
 }
 
+// Sending to who has just closed fails before his last message was read.
+void Session::look_for_goodbye() {
+  for (std::size_t i = 0; i < kLastWords && !left_in_order_; ++i) {
+    auto received = connection_.receive();
+    if (!received || !*received) return;
+    left_in_order_ = (*received)->message.body.type == protocol::Body::Goodbye;
+  }
+}
+
 void Session::end(std::string reason) {
   if (over()) return;
+  look_for_goodbye();
   state_ = State::over;
   reason_ = std::move(reason);
   loop_.forget(std::exchange(socket_token_, 0));

@@ -101,6 +101,7 @@ class Session {
   void take(transport::Received& received);
   Result<void> on_hello(transport::Received& received);
   void pause();
+  void look_for_goodbye();
   void end(std::string reason);
   void update_interest();
 

@@ -7,6 +7,7 @@
 
 #include <sys/wait.h>
 
+#include <optional>
 #include <thread>
 
 namespace sluice::broker {
@@ -91,6 +92,16 @@ TEST_F(ChronicleTest, WhoLosesItsConnectionButLivesIsOfflineAndHasNoLastWords) {
   EXPECT_EQ(recorder_.last("died"), nullptr);
   EXPECT_EQ(recorder_.last("offline")->last_words, "");
   EXPECT_NE(recorder_.last("offline")->sentence, "");
+}
+
+TEST_F(ChronicleTest, AGoodbyeCountsThoughSendingFailedBeforeItWasRead) {
+  std::optional<BrokerClient> client{introduced(7)};
+  ASSERT_TRUE(client->subscribe(20, "b/+"));
+  client->send(protocol::GoodbyeT{}, {}, false);
+  client.reset();
+  broker_->replace(only({Action::subscribe}, {"a/#"}), {});  // which it is told, in vain
+  turn();
+  EXPECT_NE(recorder_.last("offline"), nullptr) << "at once, since it said so";
 }
 
 TEST_F(ChronicleTest, WhoConnectsAgainIsOfflineBeforeItIsOnline) {
