@@ -255,6 +255,39 @@ TEST_F(RequestTest, CallsAreConcurrentAndAnsweredInAnyOrder) {
     EXPECT_EQ(calls[static_cast<std::size_t>(i)].get().text(), std::to_string(i));
 }
 
+// What it keeps, keeps the places behind it, of which there are fewer than are asked for meanwhile.
+TEST_F(RequestTest, WaitForRoomBehindASlowWorker) {
+  std::atomic<bool> first{true};
+  std::atomic<bool> kept{false};
+  std::atomic<bool> go_on{false};
+  const auto handler = [&](Request& r) {
+    if (first.exchange(false)) {
+      kept = true;
+      while (!go_on) std::this_thread::sleep_for(1ms);
+    }
+    (void)r.reply(r.text());
+  };
+  Worker one{node("w1"), "uneven", handler};
+  Worker other{node("w2"), "uneven", handler};
+  Node a = node("a");
+  auto asks = requester(a, "uneven", {.max_calls = 4});
+  ASSERT_TRUE(served(*asks, 2));
+  Call slow = asks->start(bytes("slow"));
+  ASSERT_TRUE(eventually([&] { return kept.load(); }));
+  std::thread later{[&] {
+    std::this_thread::sleep_for(100ms);
+    go_on = true;
+  }};
+  for (int i = 0; i < 100; ++i) {
+    const Reply reply = asks->call(std::to_string(i));
+    EXPECT_TRUE(reply) << i << ": " << reply.status.message;
+    EXPECT_EQ(reply.text(), std::to_string(i));
+  }
+  later.join();
+  EXPECT_EQ(slow.get().text(), "slow");
+  EXPECT_EQ(asks->counts().ok, 101u);
+}
+
 TEST_F(RequestTest, CallbacksComeInStep) {
   Worker worker{node("w"), "echo", echo};
   Node a = node("a");

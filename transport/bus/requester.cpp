@@ -219,7 +219,16 @@ MessageLoan Requester::Impl::loan(std::uint64_t bytes, const CallOptions& call) 
   bus::Extensions extensions;
   extensions.add(ExtensionId::reply_to, reply_to);
   extensions.add(ExtensionId::max_calls, std::as_bytes(std::span{&options.max_calls, 1}));
-  return requests.impl_->loan(bytes, with, extensions);
+  MessageLoan slot = requests.impl_->loan(bytes, with, extensions);
+  // One worker is slow, or not running just now, and keeps an old request, behind which the others
+  // have handled as many as there are places. There is room again as soon as it has answered.
+  for (std::uint64_t deadline_ns = 0; slot.outcome() == Outcome::full;) {
+    const std::uint64_t now = shm::now_ns();
+    if (deadline_ns == 0) deadline_ns = deadline_of(call, now);
+    if (vacant.empty() || now >= deadline_ns || requests.stream().subscriber_count() == 0) break;
+    slot = requests.impl_->loan(bytes, with, extensions);
+  }
+  return slot;
 }
 
 Outcome Requester::Impl::ask(Slot& slot, std::uint64_t number, MessageLoan&& request) noexcept {
@@ -552,7 +561,8 @@ Result<std::unique_ptr<Requester>> Requester::create(Node& node, std::string_vie
   out.stream.lanes = {{depth, 0}, {depth, 0}, {depth, 0}, {depth, 0}};
   const std::array extension{reply_to.size(), sizeof options.max_calls};
   out.stream.pools = {{options.request_bytes + header_bytes_for(extension)}};
-  out.stream.on_full = OnFull::fail;
+  out.stream.on_full = OnFull::wait;
+  out.stream.full_timeout_ns = kSliceNs;
   out.stream.offered = {.latest = false, .next = false, .reliable = false, .group = true};
   out.stream.max_held = 4 * bus::kMaxRequestCredits;
   out.codec = options.codec;
