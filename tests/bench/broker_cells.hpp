@@ -1,5 +1,6 @@
-// What is measured of nodes and the broker besides frames: each a function that returns its figures
-// and throws when what arrived is not what was sent. broker_*.cpp say what exactly.
+// What is measured of nodes, the bus and the broker besides frames: each a function that returns
+// its figures and throws when what arrived is not what was sent. broker_*.cpp and bus_*.cpp say
+// what exactly.
 #pragma once
 
 #include "tests/bench/crew.hpp"
@@ -24,12 +25,21 @@ nlohmann::json measure_publish(const BrokerCell& cell);
 nlohmann::json measure_restart(const BrokerCell& cell);
 nlohmann::json measure_connections(const BrokerCell& cell);
 nlohmann::json measure_mesh(const BrokerCell& cell);
+nlohmann::json measure_bus_mesh(const BrokerCell& cell);
+nlohmann::json measure_requests(const BrokerCell& cell);
+nlohmann::json measure_state(const BrokerCell& cell);
+nlohmann::json measure_priority(const BrokerCell& cell);
+nlohmann::json measure_load(const BrokerCell& cell);
 
 /// The parts that their processes play.
 void add_start_parts(CrewParts& parts);
 void add_publish_parts(CrewParts& parts);
 void add_restart_parts(CrewParts& parts);
 void add_many_parts(CrewParts& parts);
+void add_request_parts(CrewParts& parts);
+void add_state_parts(CrewParts& parts);
+void add_priority_parts(CrewParts& parts);
+void add_load_parts(CrewParts& parts);
 
 /// `<name>_p50`, `<name>_p99`, `<name>_max` of what is not empty.
 void add_quantiles(nlohmann::json& result, const std::string& name, std::vector<double> values);

@@ -6,12 +6,16 @@
 //                     1,000 streams, 1,000 subscriptions, 1,000 attachments. When all are attached
 //                     every stream carries 100 messages, which all must arrive, so that every
 //                     part of it has been used.
+//   bus100            the same with MessagePublishers and MessageSubscribers: four lanes, messages
+//                     of up to 64 B behind their envelopes
 //
 // Set-up is timed from when all processes stand before their first Node::create until the last of
 // them has what it wants. Then a Monitor must see exactly that. Memory is that of memory.hpp: of
 // all clients and the broker. `empty` is the same of the same processes before they had a node,
 // with the broker: the price of a process that has loaded the library; what the nodes, streams and
 // subscriptions cost is the difference. Descriptors are those in /proc/PID/fd.
+#include "sluice/message_publisher.hpp"
+#include "sluice/message_subscriber.hpp"
 #include "sluice/node.hpp"
 #include "tests/bench/broker.hpp"
 #include "tests/bench/broker_cells.hpp"
@@ -34,6 +38,7 @@ constexpr unsigned kProcesses = 10;
 constexpr unsigned kNodesEach = 100;
 constexpr unsigned kMeshNodes = 100;
 constexpr unsigned kStreamsEach = 10;
+constexpr unsigned kStreamBytes = 64;
 constexpr unsigned kRounds = 2;
 constexpr unsigned kMessages = 50;  // in a round; below the depth of a stream
 constexpr double kLimitSeconds = 40;
@@ -113,29 +118,60 @@ void play_nodes(const CrewMember& me) {
   me.finish();
 }
 
+/// Streams as they are.
+struct Plain {
+  using Out = Publisher;
+  using In = Subscriber;
+  static Out advertise(Node& node, const std::string& topic) {
+    StreamOptions options;
+    options.pools = {{kStreamBytes}};
+    return must(node.advertise(topic, options));
+  }
+  static In subscribe(Node& node, const std::string& topic) { return must(node.subscribe(topic)); }
+  static const Publisher& stream(const Out& publisher) { return publisher; }
+  static const Subscriber& stream(const In& subscriber) { return subscriber; }
+  static std::span<const std::byte> payload(const Sample& sample) { return sample.bytes(); }
+};
+
+/// With all that the bus adds.
+struct Bus {
+  using Out = MessagePublisher;
+  using In = MessageSubscriber;
+  static Out advertise(Node& node, const std::string& topic) {
+    return must(MessagePublisher::create(node, topic, {.stream = message_stream(kStreamBytes)}));
+  }
+  static In subscribe(Node& node, const std::string& topic) {
+    return must(MessageSubscriber::create(node, topic));
+  }
+  static Publisher& stream(Out& publisher) { return publisher.stream(); }
+  static Subscriber& stream(In& subscriber) { return subscriber.stream(); }
+  static std::span<const std::byte> payload(const Message& message) { return message.payload(); }
+};
+
+template <class Kind>
 struct Neighbour {
   Node node;
-  std::vector<Publisher> publishers;
-  std::vector<Subscriber> subscribers;
+  std::vector<typename Kind::Out> publishers;
+  std::vector<typename Kind::In> subscribers;
 
-  bool attached() const {
+  bool attached() {
     return std::ranges::all_of(publishers,
-                               [](const Publisher& p) { return p.subscriber_count() == 1; }) &&
+                               [](auto& p) { return Kind::stream(p).subscriber_count() == 1; }) &&
            std::ranges::all_of(subscribers,
-                               [](const Subscriber& s) { return s.stream_count() == 1; });
+                               [](auto& s) { return Kind::stream(s).stream_count() == 1; });
   }
   void publish(std::uint64_t number) {
-    for (Publisher& publisher : publishers) {
-      Loan loan = publisher.loan(kNumberBytes);
+    for (auto& publisher : publishers) {
+      auto loan = publisher.loan(kNumberBytes);
       if (!loan) throw std::runtime_error(std::string("loan: ") + to_string(loan.outcome()));
       write_number(loan.bytes(), number);
       if (publisher.publish(std::move(loan)) != Outcome::ok) throw std::runtime_error("publish");
     }
   }
   void take(std::uint64_t number) {
-    for (Subscriber& subscriber : subscribers) {
-      const Sample sample = subscriber.take();
-      if (!sample || read_number(sample.bytes()) != number) {
+    for (auto& subscriber : subscribers) {
+      const auto taken = subscriber.take();
+      if (!taken || read_number(Kind::payload(taken)) != number) {
         throw std::runtime_error("verification: message " + std::to_string(number) +
                                  " is not there");
       }
@@ -143,30 +179,30 @@ struct Neighbour {
   }
 };
 
-Neighbour settle(const CrewMember& me) {
+template <class Kind>
+Neighbour<Kind> settle(const CrewMember& me) {
   const auto topic = [](std::size_t node, unsigned stream) {
     return "mesh/" + std::to_string(node) + "/" + std::to_string(stream);
   };
-  Neighbour all{make_node("mesh-" + std::to_string(me.index), me.arguments.at(0)), {}, {}};
-  StreamOptions options;
-  options.pools = {{64}};
+  Neighbour<Kind> all{make_node("mesh-" + std::to_string(me.index), me.arguments.at(0)), {}, {}};
   for (unsigned i = 0; i < kStreamsEach; ++i) {
-    all.publishers.push_back(must(all.node.advertise(topic(me.index, i), options)));
+    all.publishers.push_back(Kind::advertise(all.node, topic(me.index, i)));
   }
   for (unsigned i = 0; i < kStreamsEach; ++i) {
-    all.subscribers.push_back(must(all.node.subscribe(topic((me.index + 1) % kMeshNodes, i))));
+    all.subscribers.push_back(Kind::subscribe(all.node, topic((me.index + 1) % kMeshNodes, i)));
   }
   while (!all.attached()) sleep_until_ns(now_ns() + 10'000'000);
   return all;
 }
 
+template <class Kind>
 void play_neighbour(const CrewMember& me) {
   raise_descriptor_limit();
   std::uint32_t phase = 1;
   me.await(phase);
   me.finish();
   me.await(++phase);
-  Neighbour all = settle(me);
+  Neighbour<Kind> all = settle<Kind>(me);
   me.finish();
   std::uint64_t sent = 0;
   std::uint64_t taken = 0;
@@ -186,7 +222,8 @@ void play_neighbour(const CrewMember& me) {
 
 void add_many_parts(CrewParts& parts) {
   parts["nodes"] = play_nodes;
-  parts["neighbour"] = play_neighbour;
+  parts["neighbour"] = play_neighbour<Plain>;
+  parts["bus-neighbour"] = play_neighbour<Bus>;
 }
 
 nlohmann::json measure_connections(const BrokerCell& cell) {
@@ -214,12 +251,14 @@ nlohmann::json measure_connections(const BrokerCell& cell) {
   return result;
 }
 
-nlohmann::json measure_mesh(const BrokerCell& cell) {
+namespace {
+
+nlohmann::json measure_neighbours(const BrokerCell& cell, const std::string& part) {
   raise_descriptor_limit();  // the monitor maps every stream
   const Broker broker(cell.directory);
   await_ready(broker);
   Crew crew;
-  for (unsigned i = 0; i < kMeshNodes; ++i) crew.add("neighbour", {broker.socket()});
+  for (unsigned i = 0; i < kMeshNodes; ++i) crew.add(part, {broker.socket()});
   crew.step(kLimitSeconds);
   nlohmann::json result{{"empty_mb", together_mb(crew, broker)}};
   result["setup_ms"] = timed_step(crew);
@@ -245,6 +284,16 @@ nlohmann::json measure_mesh(const BrokerCell& cell) {
   crew.step(kLimitSeconds);
   crew.join(20);
   return result;
+}
+
+}  // namespace
+
+nlohmann::json measure_mesh(const BrokerCell& cell) {
+  return measure_neighbours(cell, "neighbour");
+}
+
+nlohmann::json measure_bus_mesh(const BrokerCell& cell) {
+  return measure_neighbours(cell, "bus-neighbour");
 }
 
 }  // namespace sluice::bench

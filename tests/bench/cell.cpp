@@ -153,11 +153,24 @@ json results_of(const Workload& workload, const Control& control) {
       result = latency_json(driver.latency, 2'000);
       result["messages"] = driver.messages * 2;
       break;
-    case Kind::kStream: {
-      const RoleReport& reader = control.reports[1];
-      const double seconds = static_cast<double>(reader.end_ns - reader.begin_ns) / 1e9;
-      result["messages"] = reader.messages;
-      result["per_second"] = static_cast<double>(reader.messages) / seconds;
+    case Kind::kRequest:
+      result = latency_json(driver.latency, 1'000);
+      result["messages"] = driver.messages;
+      break;
+    case Kind::kStream:
+    case Kind::kBus: {
+      std::uint64_t messages = 0;
+      std::uint64_t begin_ns = control.reports[1].begin_ns;
+      std::uint64_t end_ns = 0;
+      for (unsigned role = 1; role < workload.roles(); ++role) {
+        const RoleReport& reader = control.reports[role];
+        messages += reader.messages;
+        begin_ns = std::min(begin_ns, reader.begin_ns);
+        end_ns = std::max(end_ns, reader.end_ns);
+      }
+      result["messages"] = messages;
+      result["per_second"] =
+          static_cast<double>(messages) * 1e9 / static_cast<double>(end_ns - begin_ns);
       break;
     }
     case Kind::kBroker:

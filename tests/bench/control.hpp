@@ -24,7 +24,7 @@
 
 namespace sluice::bench {
 
-inline constexpr unsigned kMaxRoles = 8;
+inline constexpr unsigned kMaxRoles = 16;
 inline constexpr unsigned kMaxDaemons = 4;
 
 /// Written by one role, read by the cell when that role has finished.

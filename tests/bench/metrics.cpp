@@ -76,6 +76,45 @@ constexpr std::array kMeshMetrics{
     Metric{"client_fds", "client fds", false},
 };
 
+constexpr std::array kRequestsMetrics{
+    Metric{.key = "one_per_second",
+           .title = "1 worker, requests/s",
+           .headline = true,
+           .more_is_better = true},
+    Metric{.key = "four_per_second",
+           .title = "4 workers, requests/s",
+           .headline = true,
+           .more_is_better = true},
+    Metric{"one_cpu_us", "1 worker, cpu µs/request", false},
+    Metric{"four_cpu_us", "4 workers, cpu µs/request", false},
+    Metric{"least_share", "least busy of 4, %", false, 100},
+};
+constexpr std::array kStateMetrics{
+    Metric{.key = "get_per_second", .title = "get/s", .headline = true, .more_is_better = true},
+    Metric{.key = "set_per_second", .title = "set/s", .headline = true, .more_is_better = true},
+    Metric{
+        .key = "watch_per_second", .title = "watched/s", .headline = true, .more_is_better = true},
+    Metric{"seen_share", "seen of what was set, %", false, 100},
+};
+constexpr std::array kPriorityMetrics{
+    Metric{"alone_us_p50", "alone p50 µs", true},   Metric{"flood_us_p50", "flood p50 µs", true},
+    Metric{"ratio_p50", "flood / alone p50", true}, Metric{"ratio_p99", "flood / alone p99", true},
+    Metric{"alone_us_p90", "alone p90", false},     Metric{"alone_us_p99", "p99", false},
+    Metric{"alone_us_p999", "p99.9", false},        Metric{"alone_us_max", "max", false},
+    Metric{"flood_us_p90", "flood p90", false},     Metric{"flood_us_p99", "p99", false},
+    Metric{"flood_us_p999", "p99.9", false},        Metric{"flood_us_max", "max", false},
+    Metric{"flood_per_second", "flood/s", false},
+};
+constexpr std::array kLoadMetrics{
+    Metric{"even_percent", "one by one, % of a core", true},
+    Metric{"bursts_percent", "10 each ms, % of a core", true},
+    Metric{"even_publisher_percent", "one by one: publisher", false},
+    Metric{"even_subscriber_percent", "subscriber", false},
+    Metric{"bursts_publisher_percent", "10 each ms: publisher", false},
+    Metric{"bursts_subscriber_percent", "subscriber", false},
+    Metric{"timer_percent", "timer alone", false},
+};
+
 struct BrokerWorkload {
   std::string_view id;
   std::span<const Metric> metrics;
@@ -96,6 +135,17 @@ const std::array kBrokerWorkloads{
     BrokerWorkload{"nodes100", kMeshMetrics,
                    "every node 10 streams and 10 subscriptions; private and shared memory of 100 "
                    "processes and the broker"},
+    BrokerWorkload{"bus100", kMeshMetrics,
+                   "every node 10 MessagePublishers and 10 MessageSubscribers; private and shared "
+                   "memory of 100 processes and the broker"},
+    BrokerWorkload{"routed-requests", kRequestsMetrics,
+                   "16 B requests and replies, workers in processes of their own, all blocking"},
+    BrokerWorkload{"state", kStateMetrics,
+                   "one client after its last answer; watched: what one watcher of all keys saw "
+                   "while they were set"},
+    BrokerWorkload{"priority", kPriorityMetrics,
+                   "from publish to taken; the flood fills the low lane of the same publisher"},
+    BrokerWorkload{"cpu10k", kLoadMetrics, "processor time of publisher and subscriber, 64 B"},
 };
 
 const BrokerWorkload& of(const Workload& workload) {
@@ -107,8 +157,10 @@ const BrokerWorkload& of(const Workload& workload) {
 std::span<const Metric> metrics_of(const Workload& workload) {
   switch (workload.kind) {
     case Kind::kPingPong:
+    case Kind::kRequest:
       return kPingPongMetrics;
     case Kind::kStream:
+    case Kind::kBus:
       return kStreamMetrics;
     case Kind::kBroker:
       return of(workload).metrics;
@@ -123,6 +175,10 @@ const char* explanation_of(const Workload& workload) {
   switch (workload.kind) {
     case Kind::kPingPong:
       return "one way = half a round trip; lower is better";
+    case Kind::kRequest:
+      return "from before the request is written until its reply is checked; lower is better";
+    case Kind::kBus:
+      return "sum over all readers; higher is better";
     case Kind::kStream:
       return "higher is better";
     case Kind::kBroker:

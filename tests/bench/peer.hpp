@@ -82,6 +82,32 @@ concept Delivering = Receiver<R> && requires(R receiver, const Handler& handler)
   { receiver.deliver(handler) } -> std::same_as<void>;
 };
 
+/// The end that asks: a request goes out as a message does, and its reply comes back as one does;
+/// release() ends the use of the reply.
+template <typename A>
+concept Asker = Sender<A> && Receiver<A>;
+
+/// The end that answers. Either it receives requests, and sends one reply to each before it
+/// releases the request, or it calls: for each request, until the function says that it was the
+/// last one. The function writes the reply into the memory that `prepare` gives it; throws what the
+/// function throws, or has the asker learn it.
+using Prepare = std::function<std::span<std::byte>(std::size_t bytes)>;
+using Answer = std::function<bool(std::span<const std::byte> request, const Prepare& prepare)>;
+template <typename A>
+concept Serving = requires(A answerer, Waiting waiting, const Answer& answer) {
+  { answerer.connect() } -> std::same_as<void>;
+  { answerer.serve(waiting, answer) } -> std::same_as<void>;
+};
+template <typename A>
+concept Answerer = Serving<A> ||(Sender<A>&& Receiver<A>);
+
+/// A sender that keeps messages back for a batch sends them all. Called before it stops for a
+/// while.
+template <typename S>
+concept Flushing = Sender<S> && requires(S sender) {
+  { sender.flush() } -> std::same_as<void>;
+};
+
 template <typename P>
 concept Peer = std::constructible_from<P, const CellContext&> &&
     requires(P peer, const Channel& channel, unsigned index) {
@@ -89,6 +115,13 @@ concept Peer = std::constructible_from<P, const CellContext&> &&
   requires Sender<typename decltype(peer.sender(channel))::element_type>;
   requires Receiver<typename decltype(peer.receiver(channel, index))::element_type>;
   { peer.daemons() } -> std::same_as<std::vector<pid_t>>;  // their time and memory count too
+};
+
+/// One that takes part in requests as well.
+template <typename P>
+concept RequestPeer = Peer<P> && requires(P peer, const Channel& channel) {
+  requires Asker<typename decltype(peer.asker(channel))::element_type>;
+  requires Answerer<typename decltype(peer.answerer(channel))::element_type>;
 };
 
 }  // namespace sluice::bench

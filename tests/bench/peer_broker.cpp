@@ -45,12 +45,24 @@ int main(int argc, char** argv) {
   add_publish_parts(parts);
   add_restart_parts(parts);
   add_many_parts(parts);
+  add_request_parts(parts);
+  add_state_parts(parts);
+  add_priority_parts(parts);
+  add_load_parts(parts);
   if (int exit_code = 0; play_part(argc, argv, parts, exit_code)) return exit_code;
 
   const std::map<std::string, nlohmann::json (*)(const BrokerCell&)> cells{
-      {"first-sample", measure_start},          {"attach", measure_attach},
-      {"publish-readers", measure_publish},     {"broker-restart", measure_restart},
-      {"connections1000", measure_connections}, {"nodes100", measure_mesh},
+      {"first-sample", measure_start},
+      {"attach", measure_attach},
+      {"publish-readers", measure_publish},
+      {"broker-restart", measure_restart},
+      {"connections1000", measure_connections},
+      {"nodes100", measure_mesh},
+      {"bus100", measure_bus_mesh},
+      {"routed-requests", measure_requests},
+      {"state", measure_state},
+      {"priority", measure_priority},
+      {"cpu10k", measure_load},
   };
   return cell_program(
       argc, argv, [&](const CellOptions& options, const Workload&, const std::string& directory) {

@@ -2,16 +2,22 @@
 //
 // - The untyped C++ publisher and subscriber: loan, publish, take, release; the chunk is the
 // message.
-// - Polling is take() in a loop. Blocking is a WaitSet with the state HAS_DATA attached.
+// - Polling is take() in a loop. Blocking is a WaitSet with the state HAS_DATA attached, in which a
+//   reader waits when there is nothing to take. (One that waits in it before every message may
+//   sleep for ever beside a message that is there, when the publisher waits for several readers.)
 // - Lossless is WAIT_FOR_CONSUMER with BLOCK_PRODUCER: the publisher spins (with sched_yield) in
 // publish()
 //   while the queue is full.
+// - Requests use the untyped client and server, with sequence ids as its examples set them, a
+//   WaitSet at both ends when blocking.
 // - RouDi runs for this measurement only, with pools for the sizes of the workloads and its
 // defaults
 //   otherwise (monitoring is on). Frames are the fewest that cannot run out: a chunk on
 //   loan, one that the publisher keeps for its next loan, one held by each reader, those that wait;
 //   but eight at least.
+#include "iceoryx_posh/popo/untyped_client.hpp"
 #include "iceoryx_posh/popo/untyped_publisher.hpp"
+#include "iceoryx_posh/popo/untyped_server.hpp"
 #include "iceoryx_posh/popo/untyped_subscriber.hpp"
 #include "iceoryx_posh/popo/wait_set.hpp"
 #include "iceoryx_posh/runtime/posh_runtime.hpp"
@@ -42,7 +48,7 @@ class Roudi {
  public:
   explicit Roudi(const CellContext& cell) {
     const std::string config = cell.directory + "/roudi.toml";
-    write_config(config, frames_for(cell.workload));
+    write_config(config, cell.workload);
     std::array<int, 2> log{};
     if (pipe2(log.data(), O_CLOEXEC) != 0) {
       throw std::system_error(errno, std::generic_category(), "pipe");
@@ -78,11 +84,14 @@ class Roudi {
     return std::max(8U, workload.depth + workload.readers + 2);
   }
 
-  static void write_config(const std::string& path, unsigned frames) {
+  static void write_config(const std::string& path, const Workload& workload) {
     std::ofstream file(path);
     file << "[general]\nversion = 1\n[[segment]]\n";
-    for (const auto& [size, count] :
-         {std::pair{64U, 512U}, std::pair{4096U, 64U}, std::pair{unsigned{kFrameBytes}, frames}}) {
+    std::vector<std::pair<unsigned, unsigned>> pools{
+        {64, 512}, {4096, 64}, {kFrameBytes, frames_for(workload)}};
+    // A request's header goes into its chunk.
+    if (workload.is_on_bus()) pools.insert(pools.begin() + 1, {256, 512});
+    for (const auto& [size, count] : pools) {
       file << "[[segment.mempool]]\nsize = " << size << "\ncount = " << count << "\n";
     }
     file.close();
@@ -179,6 +188,7 @@ class IceoryxReceiver {
     return {static_cast<const std::byte*>(chunk_), bytes_};
   }
   std::span<const std::byte> wait() {
+    if (const auto ready = poll(); !ready.empty()) return ready;
     wait_set_->wait();
     return poll();
   }
@@ -198,6 +208,117 @@ class IceoryxReceiver {
   const void* chunk_ = nullptr;
 };
 
+iox::capro::ServiceDescription request_service() {
+  using iox::capro::IdString_t;
+  return {IdString_t("sluice"), IdString_t("bench"), IdString_t("request")};
+}
+
+constexpr std::uint32_t kAlignment = 8;
+
+class IceoryxClient {
+ public:
+  explicit IceoryxClient(const Channel& channel)
+      : client_(request_service()), bytes_(channel.message_bytes) {
+    if (channel.waiting == Waiting::kPoll) return;
+    wait_set_.emplace();
+    if (wait_set_->attachState(client_, iox::popo::ClientState::HAS_RESPONSE).has_error()) {
+      throw std::runtime_error("iceoryx: attaching to the WaitSet failed");
+    }
+  }
+
+  void connect() {
+    while (client_.getConnectionState() != iox::ConnectionState::CONNECTED) {
+      sleep_until_ns(now_ns() + 1'000'000);
+    }
+  }
+  std::span<std::byte> prepare(std::size_t bytes) {
+    auto loan = client_.loan(static_cast<std::uint32_t>(bytes), kAlignment);
+    if (loan.has_error()) throw std::runtime_error("iceoryx: loan of a request failed");
+    request_ = loan.value();
+    iox::popo::RequestHeader::fromPayload(request_)->setSequenceId(++sequence_);
+    return {static_cast<std::byte*>(request_), bytes};
+  }
+  void send() {
+    if (client_.send(request_).has_error()) {
+      throw std::runtime_error("iceoryx: sending a request failed");
+    }
+  }
+  std::span<const std::byte> poll() {
+    auto taken = client_.take();
+    if (taken.has_error()) {
+      if (taken.get_error() == iox::popo::ChunkReceiveResult::NO_CHUNK_AVAILABLE) return {};
+      throw std::runtime_error("iceoryx: take of a response failed");
+    }
+    response_ = taken.value();
+    if (iox::popo::ResponseHeader::fromPayload(response_)->getSequenceId() != sequence_) {
+      throw std::runtime_error("verification: the response to another request");
+    }
+    return {static_cast<const std::byte*>(response_), bytes_};
+  }
+  std::span<const std::byte> wait() {
+    wait_set_->wait();
+    return poll();
+  }
+  void release() { client_.releaseResponse(response_); }
+
+ private:
+  iox::popo::UntypedClient client_;
+  std::optional<iox::popo::WaitSet<1>> wait_set_;
+  const std::size_t bytes_;
+  std::int64_t sequence_ = 0;
+  void* request_ = nullptr;
+  const void* response_ = nullptr;
+};
+
+class IceoryxServer {
+ public:
+  explicit IceoryxServer(const Channel& channel)
+      : server_(request_service()), bytes_(channel.message_bytes) {
+    if (channel.waiting == Waiting::kPoll) return;
+    wait_set_.emplace();
+    if (wait_set_->attachState(server_, iox::popo::ServerState::HAS_REQUEST).has_error()) {
+      throw std::runtime_error("iceoryx: attaching to the WaitSet failed");
+    }
+  }
+
+  void connect() {
+    while (!server_.hasClients()) sleep_until_ns(now_ns() + 1'000'000);
+  }
+  std::span<const std::byte> poll() {
+    auto taken = server_.take();
+    if (taken.has_error()) {
+      if (taken.get_error() == iox::popo::ServerRequestResult::NO_PENDING_REQUESTS) return {};
+      throw std::runtime_error("iceoryx: take of a request failed");
+    }
+    request_ = taken.value();
+    return {static_cast<const std::byte*>(request_), bytes_};
+  }
+  std::span<const std::byte> wait() {
+    wait_set_->wait();
+    return poll();
+  }
+  std::span<std::byte> prepare(std::size_t bytes) {
+    auto loan = server_.loan(iox::popo::RequestHeader::fromPayload(request_),
+                             static_cast<std::uint32_t>(bytes), kAlignment);
+    if (loan.has_error()) throw std::runtime_error("iceoryx: loan of a response failed");
+    response_ = loan.value();
+    return {static_cast<std::byte*>(response_), bytes};
+  }
+  void send() {
+    if (server_.send(response_).has_error()) {
+      throw std::runtime_error("iceoryx: sending a response failed");
+    }
+  }
+  void release() { server_.releaseRequest(request_); }
+
+ private:
+  iox::popo::UntypedServer server_;
+  std::optional<iox::popo::WaitSet<1>> wait_set_;
+  const std::size_t bytes_;
+  const void* request_ = nullptr;
+  void* response_ = nullptr;
+};
+
 class Iceoryx {
  public:
   explicit Iceoryx(const CellContext& cell) : roudi_(cell) {}
@@ -210,6 +331,8 @@ class Iceoryx {
   auto receiver(const Channel& channel, unsigned) {
     return std::make_unique<IceoryxReceiver>(channel);
   }
+  auto asker(const Channel& channel) { return std::make_unique<IceoryxClient>(channel); }
+  auto answerer(const Channel& channel) { return std::make_unique<IceoryxServer>(channel); }
   std::vector<pid_t> daemons() { return {roudi_.pid()}; }
 
  private:

@@ -80,6 +80,22 @@ class SocketReceiver {
   std::size_t received_ = 0;
 };
 
+/// Sends and receives at one end of a pair.
+class SocketRequests {
+ public:
+  SocketRequests(int socket, std::size_t bytes) : tx_({socket}, bytes), rx_(socket, bytes) {}
+  void connect() {}
+  std::span<std::byte> prepare(std::size_t bytes) { return tx_.prepare(bytes); }
+  void send() { tx_.send(); }
+  std::span<const std::byte> poll() { return rx_.poll(); }
+  std::span<const std::byte> wait() { return rx_.wait(); }
+  void release() {}
+
+ private:
+  SocketSender tx_;
+  SocketReceiver rx_;
+};
+
 class UnixSocket {
  public:
   explicit UnixSocket(const CellContext& cell) {
@@ -96,6 +112,13 @@ class UnixSocket {
   }
   auto receiver(const Channel& channel, unsigned reader) {
     return std::make_unique<SocketReceiver>(pairs_[channel.index][reader].receiver,
+                                            channel.message_bytes);
+  }
+  auto asker(const Channel& channel) {
+    return std::make_unique<SocketRequests>(pairs_[channel.index][0].sender, channel.message_bytes);
+  }
+  auto answerer(const Channel& channel) {
+    return std::make_unique<SocketRequests>(pairs_[channel.index][0].receiver,
                                             channel.message_bytes);
   }
   std::vector<pid_t> daemons() { return {}; }

@@ -1,4 +1,5 @@
-// ZeroMQ over ipc: PUSH and PULL for one reader, XPUB and SUB for several.
+// ZeroMQ over ipc: PUSH and PULL for one reader, XPUB and SUB for several (which waits instead of
+// dropping where nothing may get lost: ZMQ_XPUB_NODROP), REQ and REP for requests.
 //
 // The message is written in place (zmq_msg_init_size) and read in place; between them libzmq copies
 // it into and out of a Unix socket in an I/O thread of its own on each side. A receive always
@@ -76,6 +77,7 @@ class ZmqSender {
       : socket_(channel.readers > 1 ? ZMQ_XPUB : ZMQ_PUSH, channel), readers_(channel.readers) {
     // Every subscription is reported, not only the first of its kind: connect() counts them.
     if (readers_ > 1) socket_.set(ZMQ_XPUB_VERBOSE, 1);
+    if (readers_ > 1 && channel.lossless) socket_.set(ZMQ_XPUB_NODROP, 1);
     require_zmq(zmq_bind(socket_.get(), address.c_str()) == 0, "bind");
   }
   /// XPUB tells of every subscription; without them the first messages would go nowhere.
@@ -131,6 +133,46 @@ class ZmqReceiver {
   Message message_;
 };
 
+/// REQ or REP: takes turns at sending and receiving.
+class ZmqRequests {
+ public:
+  ZmqRequests(int type, const Channel& channel, const std::string& address)
+      : socket_(type, channel) {
+    require_zmq(type == ZMQ_REP ? zmq_bind(socket_.get(), address.c_str()) == 0
+                                : zmq_connect(socket_.get(), address.c_str()) == 0,
+                "address");
+  }
+  void connect() {}
+  std::span<std::byte> prepare(std::size_t bytes) {
+    sent_.emplace(bytes);
+    return sent_->bytes();
+  }
+  void send() {
+    int sent = -1;
+    do {
+      sent = zmq_msg_send(sent_->get(), socket_.get(), 0);
+    } while (sent < 0 && zmq_errno() == EINTR);
+    require_zmq(sent >= 0, "send");
+  }
+  std::span<const std::byte> poll() { return wait(); }
+  std::span<const std::byte> wait() {
+    if (zmq_msg_recv(received_.get(), socket_.get(), 0) < 0) {
+      require_zmq(zmq_errno() == EINTR, "receive");
+      return {};
+    }
+    return received_.bytes();
+  }
+  void release() {
+    zmq_msg_close(received_.get());
+    zmq_msg_init(received_.get());
+  }
+
+ private:
+  Socket socket_;
+  std::optional<Message> sent_;
+  Message received_;
+};
+
 class ZeroMq {
  public:
   explicit ZeroMq(const CellContext& cell) : directory_(cell.directory) {}
@@ -140,6 +182,12 @@ class ZeroMq {
   }
   auto receiver(const Channel& channel, unsigned) {
     return std::make_unique<ZmqReceiver>(channel, address_of(channel));
+  }
+  auto asker(const Channel& channel) {
+    return std::make_unique<ZmqRequests>(ZMQ_REQ, channel, address_of(channel));
+  }
+  auto answerer(const Channel& channel) {
+    return std::make_unique<ZmqRequests>(ZMQ_REP, channel, address_of(channel));
   }
   std::vector<pid_t> daemons() { return {}; }
 

@@ -7,16 +7,22 @@ namespace {
 
 bool broker(const Workload& workload) { return workload.kind == Kind::kBroker; }
 bool camera(const Workload& workload) { return workload.kind == Kind::kCamera; }
+bool on_bus(const Workload& workload) { return workload.is_on_bus(); }
+bool publishing(const Workload& workload) { return workload.kind == Kind::kBus; }
 bool all(const Workload& workload) { return !broker(workload); }
 bool all_but_camera(const Workload& workload) { return all(workload) && !camera(workload); }
+bool bare(const Workload& workload) { return all(workload) && !on_bus(workload); }
+bool bare_but_camera(const Workload& workload) { return bare(workload) && !camera(workload); }
 bool small_poll(const Workload& workload) {
   return workload.kind == Kind::kPingPong && workload.waiting == Waiting::kPoll &&
          workload.message_bytes == 64;
 }
-bool small(const Workload& workload) { return workload.message_bytes == 64; }
-bool when_polling(const Workload& workload) { return workload.waiting == Waiting::kPoll; }
+bool small(const Workload& workload) { return bare(workload) && workload.message_bytes == 64; }
+bool when_polling(const Workload& workload) {
+  return bare(workload) && workload.waiting == Waiting::kPoll;
+}
 bool when_blocking(const Workload& workload) {
-  return all(workload) && workload.waiting == Waiting::kBlock;
+  return bare(workload) && workload.waiting == Waiting::kBlock;
 }
 
 constexpr std::array kPeers{
@@ -30,16 +36,21 @@ constexpr std::array kPeers{
     PeerInfo{
         "sluice", "sluice", "in place",
         "as installed, defaults: every message stamped; reliable and acknowledged when lossless",
-        all_but_camera},
+        bare_but_camera},
     PeerInfo{"sluice-bare", "sluice", "in place", "the same without time stamps", small},
     PeerInfo{"sluice-node", "node", "in place",
              "Node::advertise and Node::subscribe through a sluiced, which is counted; stamped",
              camera},
-    PeerInfo{
-        "iceoryx", "iceoryx", "in place",
-        "untyped loan and take; WaitSet when blocking; WAIT_FOR_CONSUMER + BLOCK_PRODUCER when "
-        "lossless; RouDi counted",
-        all},
+    PeerInfo{"sluice-bus", "bus", "in place",
+             "MessagePublisher and MessageSubscriber, reliable and acknowledged, Requester and "
+             "Responder; envelope and all; through a sluiced, which is counted",
+             on_bus},
+    PeerInfo{"sluice-bus-batch", "bus", "in place", "the same, 16 messages published at a time",
+             publishing},
+    PeerInfo{"iceoryx", "iceoryx", "in place",
+             "untyped loan and take, client and server; WaitSet when blocking; WAIT_FOR_CONSUMER + "
+             "BLOCK_PRODUCER when lossless; RouDi counted",
+             all},
     PeerInfo{"gstreamer", "gstreamer", "in place",
              "appsrc ! shmsink, frames from its allocator; shmsrc ! appsink; never drops", camera},
     PeerInfo{"gstreamer-direct", "gstreamer", "in place",
@@ -47,9 +58,10 @@ constexpr std::array kPeers{
     PeerInfo{"unix", "socket", "2 copies",
              "Unix socket: SEQPACKET for small messages, STREAM for frames; a pair per reader",
              all_but_camera},
-    PeerInfo{"zmq", "zmq", "2 copies",
-             "ZeroMQ ipc: PUSH/PULL, XPUB/SUB for several readers; a receive always blocks",
-             all_but_camera},
+    PeerInfo{
+        "zmq", "zmq", "2 copies",
+        "ZeroMQ ipc: PUSH/PULL, XPUB/SUB for several readers, REQ/REP; a receive always blocks",
+        all_but_camera},
     PeerInfo{"sluiced", "broker", "",
              "nodes in several processes through a sluiced, all by default", broker},
 };

@@ -2,6 +2,8 @@
 //
 //   send     span = tx.prepare(); write the message into it; tx.send()
 //   receive  span = rx.poll() or rx.wait() until there is one; check it; rx.release()
+//   ask      send, then receive, at the same end
+//   answer   receive, check, send, and only then release: the reply may need the request
 //
 // Checked are the sequence number of every message and, when the workload touches its payload,
 // every word of it (message.hpp). Anything wrong throws, and the measurement counts as failed.
@@ -48,14 +50,17 @@ inline void require_intact(std::span<const std::byte> message, const Workload& w
   require(!workload.touched || payload_intact(message, sequence), "wrong checksum", sequence);
 }
 
+inline void write_message(std::span<std::byte> message, const Workload& workload,
+                          std::uint64_t sequence) {
+  store_word(message.data(), 0, sequence);
+  if (!workload.touched) return;
+  store_word(message.data(), 1, 0);
+  write_payload(message, sequence);
+}
+
 template <Sender S>
 void send_message(S& tx, const Workload& workload, std::uint64_t sequence) {
-  const std::span<std::byte> message = tx.prepare(workload.message_bytes);
-  store_word(message.data(), 0, sequence);
-  if (workload.touched) {
-    store_word(message.data(), 1, 0);
-    write_payload(message, sequence);
-  }
+  write_message(tx.prepare(workload.message_bytes), workload, sequence);
   tx.send();
 }
 
@@ -109,6 +114,30 @@ void run_pong(const RoleContext& context, S& tx, R& rx) {
   }
 }
 
+template <Waiting waiting, Answerer A>
+void run_answer(const RoleContext& context, A& server) {
+  const Workload& workload = context.workload;
+  std::uint64_t expected = 0;
+  // False when it was the last one.
+  const auto answer = [&](std::span<const std::byte> request, auto&& prepare) {
+    const std::uint64_t word = load_word(request.data(), 0);
+    ++expected;
+    require((word & ~kLastMessage) == expected, "wrong sequence", expected);
+    require_intact(request, workload);
+    write_message(prepare(workload.message_bytes), workload, word);
+    return (word & kLastMessage) == 0;
+  };
+  if constexpr (Serving<A>) {
+    server.serve(waiting, answer);
+  } else {
+    for (bool more = true; more;) {
+      more = answer(receive<waiting>(server), [&](std::size_t n) { return server.prepare(n); });
+      server.send();
+      server.release();
+    }
+  }
+}
+
 template <Sender S>
 void run_stream_sender(const RoleContext& context, S& tx) {
   const Workload& workload = context.workload;
@@ -121,6 +150,7 @@ void run_stream_sender(const RoleContext& context, S& tx) {
     for (std::uint64_t i = 0; i < per_look; ++i) send_message(tx, workload, ++sequence);
   }
   send_message(tx, workload, ++sequence | kLastMessage);
+  if constexpr (Flushing<S>) tx.flush();
 }
 
 template <Waiting waiting, Receiver R>
@@ -184,24 +214,48 @@ void run_fan_out_reader(const RoleContext& context, R& rx) {
   }
 }
 
+template <class Loop>
+void measured(const RoleContext& context, Loop&& loop) {
+  context.control.count(context.control.ready);
+  context.control.await(Control::kRunning);
+  loop();
+  context.control.count(context.control.finished);
+  context.control.await(Control::kExiting);
+}
+
+template <Waiting waiting, RequestPeer P>
+void run_request_loops(P& peer, const Channel& channel, const RoleContext& context) {
+  if (context.role == 0) {
+    auto client = peer.asker(channel);
+    client->connect();
+    pin_this_thread(context.core);
+    measured(context, [&] { run_ping<waiting>(context, *client, *client); });
+  } else {
+    auto server = peer.answerer(channel);
+    server->connect();
+    pin_this_thread(context.core);
+    measured(context, [&] { run_answer<waiting>(context, *server); });
+  }
+}
+
 template <Waiting waiting, Peer P>
 void run_loops(P& peer, const CellContext& cell, const RoleContext& context) {
   const Channel& out = cell.channels[0];
-  const auto measured = [&](auto&& loop) {
-    context.control.count(context.control.ready);
-    context.control.await(Control::kRunning);
-    loop();
-    context.control.count(context.control.finished);
-    context.control.await(Control::kExiting);
-  };
-  if (context.workload.kind == Kind::kPingPong) {
+  const bool streams = !context.workload.fans_out();
+  if (context.workload.kind == Kind::kRequest) {
+    if constexpr (RequestPeer<P>) {
+      run_request_loops<waiting>(peer, out, context);
+    } else {
+      throw std::runtime_error("this peer knows no requests");
+    }
+  } else if (context.workload.kind == Kind::kPingPong) {
     const Channel& back = cell.channels[1];
     auto tx = peer.sender(context.role == 0 ? out : back);
     auto rx = peer.receiver(context.role == 0 ? back : out, 0);
     tx->connect();
     rx->connect();
     pin_this_thread(context.core);
-    measured([&] {
+    measured(context, [&] {
       context.role == 0 ? run_ping<waiting>(context, *tx, *rx)
                         : run_pong<waiting>(context, *tx, *rx);
     });
@@ -209,17 +263,16 @@ void run_loops(P& peer, const CellContext& cell, const RoleContext& context) {
     auto tx = peer.sender(out);
     tx->connect();
     pin_this_thread(context.core);
-    measured([&] {
-      context.workload.kind == Kind::kStream ? run_stream_sender(context, *tx)
-                                             : run_fan_out_publisher(context, *tx);
+    measured(context, [&] {
+      streams ? run_stream_sender(context, *tx) : run_fan_out_publisher(context, *tx);
     });
   } else {
     auto rx = peer.receiver(out, context.role - 1);
     rx->connect();
     pin_this_thread(context.core);
-    measured([&] {
-      context.workload.kind == Kind::kStream ? run_stream_receiver<waiting>(context, *rx)
-                                             : run_fan_out_reader<waiting>(context, *rx);
+    measured(context, [&] {
+      streams ? run_stream_receiver<waiting>(context, *rx)
+              : run_fan_out_reader<waiting>(context, *rx);
     });
   }
 }

@@ -17,6 +17,19 @@ constexpr Workload broker_workload(std::string_view id, std::string_view title) 
           .depth = 0};
 }
 
+constexpr Workload request_workload(std::string_view id, std::string_view title, Waiting waiting,
+                                    Placement placement, std::uint64_t warm_up_messages) {
+  return {.id = id,
+          .title = title,
+          .kind = Kind::kRequest,
+          .waiting = waiting,
+          .placement = placement,
+          .message_bytes = 64,
+          .touched = true,
+          .depth = 8,
+          .warm_up_messages = warm_up_messages};
+}
+
 // The depth of small messages is the most that iceoryx's subscriber queue can hold. Frames get
 // four: a camera pipeline does not queue more. Warm-ups pass through every slot of every peer more
 // than once.
@@ -118,12 +131,51 @@ constexpr std::array kWorkloads{
              .readers = 3,
              .rate_hz = 30,
              .warm_up_messages = 30},
+    request_workload("request64-poll", "64 B request and 64 B reply, polling, two cores",
+                     Waiting::kPoll, Placement::kTwoCores, 2'000),
+    request_workload("request64-block-1core", "64 B request and 64 B reply, blocking, on one core",
+                     Waiting::kBlock, Placement::kOneCore, 500),
+    request_workload("request64-block-2cores", "64 B request and 64 B reply, blocking, two cores",
+                     Waiting::kBlock, Placement::kTwoCores, 500),
+    Workload{.id = "bus64",
+             .title = "64 B messages, lossless, 1 publisher -> 1 reader, two cores",
+             .kind = Kind::kBus,
+             .waiting = Waiting::kPoll,
+             .placement = Placement::kTwoCores,
+             .message_bytes = 64,
+             .touched = true,
+             .depth = 256,
+             .warm_up_messages = 2'000},
+    Workload{.id = "bus256",
+             .title = "256 B messages, lossless, 1 publisher -> 1 reader, two cores",
+             .kind = Kind::kBus,
+             .waiting = Waiting::kPoll,
+             .placement = Placement::kTwoCores,
+             .message_bytes = 256,
+             .touched = true,
+             .depth = 256,
+             .warm_up_messages = 2'000},
+    Workload{.id = "bus64x8",
+             .title = "64 B messages, lossless, 1 publisher -> 8 blocking readers",
+             .kind = Kind::kBus,
+             .waiting = Waiting::kBlock,
+             .placement = Placement::kFree,
+             .message_bytes = 64,
+             .touched = true,
+             .depth = 256,
+             .readers = 8,
+             .warm_up_messages = 2'000},
     broker_workload("first-sample", "a process's start to its first sample"),
     broker_workload("attach", "attaching to a stream that is there, and to one that comes"),
     broker_workload("publish-readers", "a publish with 1, 4, 16, 64 readers, none asleep"),
     broker_workload("broker-restart", "a broker killed and started again under a stream"),
     broker_workload("connections1000", "1,000 connections"),
     broker_workload("nodes100", "100 nodes x 10 subscriptions, 1,000 message streams"),
+    broker_workload("bus100", "100 nodes x 10 subscriptions of the bus, 1,000 topics"),
+    broker_workload("routed-requests", "requests of one requester, 32 outstanding"),
+    broker_workload("state", "a bucket of 100 keys, in another process"),
+    broker_workload("priority", "100 critical messages/s, alone and beside a flood"),
+    broker_workload("cpu10k", "10,000 messages/s, both sides asleep in between"),
 };
 
 }  // namespace

@@ -14,7 +14,9 @@ enum class Kind {
   kStream,    // role 0 sends back to back, role 1 takes; nothing may get lost
   kFanOut,    // role 0 publishes at a steady rate, all other roles sleep until a frame is there
   kCamera,    // the same for longer, beside other peers
-  kBroker,    // about nodes and the broker, without a peer; broker_*.cpp
+  kRequest,   // role 0 asks and waits for the reply of role 1, by the transport's own requests
+  kBus,       // a stream to one or more readers, with what a message of a bus carries
+  kBroker,    // about nodes, the bus and the broker, without a peer; broker_*.cpp, bus_*.cpp
 };
 
 enum class Waiting { kPoll, kBlock };
@@ -40,6 +42,7 @@ struct Workload {
 
   unsigned roles() const { return 1 + readers; }
   bool fans_out() const { return kind == Kind::kFanOut || kind == Kind::kCamera; }
+  bool is_on_bus() const { return kind == Kind::kRequest || kind == Kind::kBus; }
   bool is_compared() const { return kind != Kind::kBroker; }  // with peers
   bool lossless() const { return !fans_out(); }
 };
