@@ -30,7 +30,7 @@ class EventQueue {
       lost_.fetch_add(1, std::memory_order_relaxed);
       return false;
     }
-    places_[tail % places_.size()] = std::make_unique<T>(std::move(value));
+    place(tail) = std::make_unique<T>(std::move(value));
     // sync queue tail (producer): the place is written
     tail_.store(tail + 1, std::memory_order_release);
     return true;
@@ -42,7 +42,7 @@ class EventQueue {
     const std::uint64_t head = head_.load(std::memory_order_relaxed);
     // sync queue tail (consumer): what was written is seen
     if (head == tail_.load(std::memory_order_acquire)) return nullptr;
-    std::unique_ptr<T> value = std::move(places_[head % places_.size()]);
+    std::unique_ptr<T> value = std::move(place(head));
     // sync queue head (consumer): the place is free
     head_.store(head + 1, std::memory_order_release);
     return value;
@@ -55,6 +55,10 @@ class EventQueue {
   }
 
  private:
+  std::unique_ptr<T>& place(std::uint64_t number) {
+    return places_[static_cast<std::size_t>(number % places_.size())];
+  }
+
   std::vector<std::unique_ptr<T>> places_;
   std::atomic<std::uint64_t> head_{0};
   std::atomic<std::uint64_t> tail_{0};
