@@ -20,22 +20,24 @@ namespace sluice::shm {
 bool Publisher::tend() noexcept {
   const std::lock_guard lock{lock_};
   assign();
-  return group_waits_;
+  return wants_tending();
 }
 
 void Publisher::assign() noexcept {
-  group_waits_ = false;
+  bool waits = false;
   for (const std::unique_ptr<Group>& group : groups_) {
     if (group->has_members()) {
-      if (serve(*group)) group_waits_ = true;
+      if (serve(*group)) waits = true;
     } else if (group->durable()) {
       if (ended_ || group->has_waited(now_ns(), durable_keep_ns_)) {
         dissolve(*group);
       } else {
-        group_waits_ = true;
+        waits = true;
       }
     }
   }
+  // relaxed: a flag that stands alone
+  group_waits_.store(waits, std::memory_order_relaxed);
 }
 
 // Whether it wants to know when somebody settles: entries wait for a credit, or the end for what is

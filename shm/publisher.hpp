@@ -129,6 +129,11 @@ class Publisher {
   /// in each of its calls; this is for when it is idle. Whether some still wait, or the end waits
   /// for what is not acknowledged.
   bool tend() noexcept;
+  /// The same, as of the last time that somebody looked.
+  [[nodiscard]] bool wants_tending() const noexcept {
+    // relaxed: a flag that stands alone
+    return group_waits_.load(std::memory_order_relaxed);
+  }
   /// All pools that there are.
   [[nodiscard]] Result<StreamDescriptors> share() const;
   [[nodiscard]] Result<UniqueFd> share_pool(std::uint32_t index) const;
@@ -355,7 +360,7 @@ class Publisher {
   std::vector<const Word32*> sleep_words_;       // of readers_[i], apart so that publish is quick
   std::vector<std::uint32_t> woken_;             // ticket that readers_[i] was last woken for
   std::vector<std::unique_ptr<Group>> groups_;   // capacity for as many as readers
-  bool group_waits_ = false;                     // what tend() returns
+  std::atomic<bool> group_waits_{false};         // what tend() returns
   std::uint32_t room_ticket_ = 0;
   Word32 joined_{0};  // counts members that joined a group, for an owner that waits for one
   std::atomic<std::uint32_t> acknowledging_{0};

@@ -103,10 +103,12 @@ void NodeImpl::admit(const protocol::AdmitT& admit, std::uint32_t request,
 // of that user could have read the event. So we do while the broker is away, and nobody tells that
 // a member has left.
 std::uint64_t NodeImpl::tend(bool asked, std::uint64_t now_ns) {
-  bool look_again = link_.state() != transport::Link::State::up &&
-                    std::any_of(publications_.begin(), publications_.end(), [](const auto& entry) {
-                      return entry.second.publication->has_groups();
-                    });
+  const bool cut_off = link_.state() != transport::Link::State::up;
+  bool look_again =
+      std::any_of(publications_.begin(), publications_.end(), [cut_off](const auto& entry) {
+        const transport::Publication& publication = *entry.second.publication;
+        return publication.wants_tending() || (cut_off && publication.has_groups());
+      });
   if (asked || now_ns >= tend_due_ns_) {
     rooms_.clear();  // before we look: what comes then is another event
     for (const auto& [id, published] : publications_) {

@@ -43,6 +43,7 @@ class Publication {
   /// Gives entries that wait to members of groups that have a credit again; whether some still
   /// wait.
   [[nodiscard]] bool has_groups() const noexcept { return has_groups_; }
+  [[nodiscard]] bool wants_tending() const noexcept { return stream_.wants_tending(); }
   bool tend() { return has_groups_ && stream_.tend(); }
 
   /// What the broker said to the advertisement. Said again after a restart, the stricter holds.

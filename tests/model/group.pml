@@ -1,5 +1,5 @@
-/* A group: each entry goes to one member; what a member had not settled when it died goes to
- * another one. The publisher publishes, then idles; a member sleeps when it has nothing to do.
+/* A group: each entry goes to one member; what a member had not settled when it died, or gave back,
+ * goes to another one. The publisher publishes, then idles; a member sleeps when it has nothing to do.
  *
  * Words (one writer each):
  *   ENTRY(s)      publisher  entry s; here its own number. How one is claimed is in claim.pml
@@ -8,6 +8,8 @@
  *   WAKE(r)       publisher  the same: the word r sleeps on, the ticket of the sleep ended last
  *   WANTS(r)      publisher  the same: the ticket of her question for credit, 0 = none
  *   SETTLED(r)    member r   his page: how many of his assignments are settled
+ *   RETURNED(r, n) member r  his page: assignment n was rejected, not acknowledged (-DREJECTS)
+ *   TAKEN(r)      member r   his page: how many of his assignments he began to take (-DMEMBER_DIES)
  *   SLEEP(r)      member r   his page: the ticket of this sleep, 0 = awake
  * The eventfd is the kernel's: `event`. What is hers alone: what is given, settled, to be given
  * again. In the program an owner and visitors share it; a lock makes them one process.
@@ -23,13 +25,18 @@
  *   with[word] == r     a member finds what it was given, and that is nobody else's; she gives an
  *                       entry only when it is with no member that lives
  *   content == word     and it finds the entry that was published
- *   seen_settled        what she saw settled is never given again
+ *   seen_settled        what she saw settled, and not rejected, is never given again
+ *   acked               nor is what was acknowledged
  *   marked              what another one took before is marked as given again
+ *   tried               and what is marked, somebody had begun to take
  *   at rest, all_done   every entry was acknowledged, whoever died at any step (-DMEMBER_DIES)
  *
- * C++ tags: `// sync assign`, `// sync wake`, `// sync room`; they stand beside the steps below.
+ * C++ tags: `// sync assign`, `// sync wake`, `// sync room`, `// sync returned`, `// sync progress`; they
+ * stand beside the steps below. That a member which was thrown out, and lives, takes nothing more than
+ * TAKEN said is the pattern of claim.pml with other words, and not modelled here.
  *
  * -DLAST=n entries  -DMEMBERS=1|2  -DCREDITS=1|2 of each  -DMEMBER_DIES one of the two
+ * -DREJECTS=n entries are rejected at most, by whoever has them
  * -DBROKEN_...        one rule left out; each must be caught. run.sh has the list
  */
 
@@ -51,9 +58,23 @@
 #define SLEEP(r) (LAST + 1 + 4 * MEMBERS + (r))
 #define WORD(r, n) (LAST + 1 + 5 * MEMBERS + (r) * CREDITS + (n) % CREDITS)
 
+#define END_OF_WORDS (LAST + 1 + 5 * MEMBERS + MEMBERS * CREDITS)
+#define TAKEN(r) (END_OF_WORDS + (r))
+#ifdef MEMBER_DIES
+#define END_OF_TAKEN (END_OF_WORDS + MEMBERS)
+#else
+#define END_OF_TAKEN END_OF_WORDS
+#endif
+#define RETURNED(r, n) (END_OF_TAKEN + (r) * CREDITS + (n) % CREDITS)
+
 #define PUB MEMBERS
 #define CPUS (MEMBERS + 1)
-#define LOCATIONS (LAST + 1 + 5 * MEMBERS + MEMBERS * CREDITS)
+#ifdef REJECTS
+#define LOCATIONS (END_OF_TAKEN + MEMBERS * CREDITS)
+byte rejects = REJECTS;
+#else
+#define LOCATIONS END_OF_TAKEN
+#endif
 #define SB_SIZE 5
 #define time_out(p) false
 byte gone; /* what the kernel says: dead, and all that they stored is visible */
@@ -68,6 +89,7 @@ byte killed;
 byte with[LAST + 1];      /* member + 1; 0 = nobody */
 bool acked[LAST + 1];     /* by whoever had it */
 bool was_taken[LAST + 1];
+bool tried[LAST + 1];     /* somebody began to take it */
 bool seen_settled[LAST + 1];
 
 /* ---- Publisher ---- */
@@ -75,6 +97,7 @@ bool seen_settled[LAST + 1];
 byte published;
 byte next = 1;            /* of the entries that were never given */
 bool again[LAST + 1];
+bool delivered[LAST + 1]; /* before: how often does not matter here */
 byte given[MEMBERS], settled[MEMBERS];
 byte has[MEMBERS * CREDITS]; /* what stands in WORD; entry */
 bool left[MEMBERS];
@@ -93,7 +116,16 @@ inline note_settled(r) {
     do
     :: settled[r] < x ->
        with[has[place(r, settled[r])]] = 0;
+#ifdef REJECTS
+       if
+       :: mem[RETURNED(r, settled[r])] -> /* sync returned: whatever stands there by now */
+          again[has[place(r, settled[r])]] = true;
+          delivered[has[place(r, settled[r])]] = true
+       :: else -> seen_settled[has[place(r, settled[r])]] = true
+       fi;
+#else
        seen_settled[has[place(r, settled[r])]] = true;
+#endif
        settled[r]++
     :: else -> break
     od;
@@ -116,6 +148,12 @@ inline look_at(r) {
           with[has[place(r, settled[r])]] = 0;
 #ifndef BROKEN_NOT_GIVEN_AGAIN
           again[has[place(r, settled[r])]] = true;
+#endif
+#ifdef BROKEN_ALL_TAKEN
+          delivered[has[place(r, settled[r])]] = true;
+#elif defined(MEMBER_DIES)
+          delivered[has[place(r, settled[r])]] =
+              delivered[has[place(r, settled[r])]] || settled[r] < mem[TAKEN(r)]; /* sync progress */
 #endif
           settled[r]++
        :: else -> break
@@ -151,10 +189,11 @@ inline choose_entry() {
     :: else -> break
     od;
     if
-    :: e <= LAST -> mark = AGAIN
+    :: e <= LAST
     :: e > LAST && next <= published -> e = next
     :: else -> e = 0
-    fi
+    fi;
+    mark = (delivered[e] -> AGAIN : 0)
   }
 }
 
@@ -162,9 +201,10 @@ inline give(r) {
   d_step {
     assert(with[e] == 0);
     assert(!seen_settled[e]);
+    assert(!acked[e]);
     with[e] = r + 1;
+    next = (again[e] -> next : next + 1);
     again[e] = false;
-    next = (mark == 0 -> next + 1 : next);
     has[place(r, given[r])] = e
   };
 #if defined(BROKEN_WORD_AFTER_COUNT)
@@ -275,8 +315,47 @@ inline sleep_until_given(r) {
   atomic { store_relaxed(r, SLEEP(r), 0); v = 0; x = 0 }
 }
 
+#ifdef REJECTS
+#ifdef BROKEN_RETURNED_KEPT
+#define acknowledged(r) skip
+#else
+#define acknowledged(r) store_relaxed(r, RETURNED(r, n), 0)
+#endif
+
+/* Before SETTLED, but with its own word it is not of one moment. */
+inline say_which(r) {
+  if
+  :: rejects > 0 -> atomic { rejects--; back = true }
+  :: back = false
+  fi;
+#ifndef BROKEN_RETURNED_AFTER
+  if
+  :: back -> store_relaxed(r, RETURNED(r, n), 1) /* sync returned */
+  :: else -> acknowledged(r)
+  fi
+#endif
+}
+#endif
+
 inline settle(r) {
-#ifdef BROKEN_SETTLED_RELEASE
+#ifdef REJECTS
+  say_which(r);
+  atomic {
+    acked[w] = acked[w] || !back;
+    n++;
+    store_seq_cst(r, SETTLED(r), n); /* sync room, sync returned */
+    w = 0
+  };
+#ifdef BROKEN_RETURNED_AFTER
+  store_relaxed(r, RETURNED(r, n - 1), back);
+#endif
+#ifndef BROKEN_REJECT_SILENT
+  if
+  :: back -> atomic { kernel_entry(r); event = true; back = false }
+  :: else
+  fi;
+#endif
+#elif defined(BROKEN_SETTLED_RELEASE)
   atomic { acked[w] = true; n++; store_release(r, SETTLED(r), n); w = 0 };
 #else
   atomic { acked[w] = true; n++; store_seq_cst(r, SETTLED(r), n); w = 0 }; /* sync room */
@@ -292,6 +371,7 @@ inline settle(r) {
 
 proctype member(byte r) {
   byte n, w, x, t, v, answered;
+  bool back;
   {
     do
     :: load(r, GIVEN(r), x); /* sync assign: acquire */
@@ -299,6 +379,15 @@ proctype member(byte r) {
        :: x > n ->
           x = 0;
           load(r, WORD(r, n), w);
+#ifdef MEMBER_DIES
+          atomic {
+            assert(w < AGAIN || tried[entry_in(w)]);
+            tried[entry_in(w)] = true;
+#ifndef BROKEN_TAKEN_LATE
+            store_seq_cst(r, TAKEN(r), n + 1) /* sync progress */
+#endif
+          };
+#endif
           atomic {
             assert(with[entry_in(w)] == r + 1);
             assert(!was_taken[entry_in(w)] || w > AGAIN /* marked */);

@@ -24,13 +24,17 @@ using Clock = std::chrono::steady_clock;
 struct Report {
   std::uint64_t task = 0;
   std::uint32_t worker = 0;
-  std::uint32_t redelivered = 0;
+  std::uint16_t redelivered = 0;
+  std::uint8_t deliveries_before = 0;
+  bool rejected = false;
 };
 
 struct Plan {
   std::uint32_t credits = 4;
   std::chrono::microseconds work{0};
-  unsigned last = 0;  // tasks after which it leaves in order; 0: never
+  unsigned last = 0;          // tasks after which it leaves in order; 0: never
+  unsigned reject_every = 0;  // it gives every so manieth back; 0: none
+  bool durable = false;
 };
 
 // A child process: takes tasks, says which through a pipe, and acknowledges then. Reports come at
@@ -41,11 +45,13 @@ int be_worker(const std::string& socket, int pipe, std::uint32_t number, const P
   o.socket = socket;
   auto node = Node::create(std::move(o));
   if (!node) return 2;
-  auto tasks = node->subscribe(
-      "tasks",
-      {.mode = DeliveryMode::group, .max_held = 8, .group = "workers", .credits = plan.credits});
+  SubscriptionOptions wanted{
+      .mode = DeliveryMode::group, .max_held = 8, .group = "workers", .credits = plan.credits};
+  wanted.durable = plan.durable;
+  auto tasks = node->subscribe("tasks", wanted);
   if (!tasks) return 3;
   unsigned done = 0;
+  unsigned taken = 0;
   while (plan.last == 0 || done < plan.last) {
     Sample sample = tasks->take();
     if (!sample) {
@@ -56,8 +62,14 @@ int be_worker(const std::string& socket, int pipe, std::uint32_t number, const P
     std::memcpy(&report.task, sample.data(), sizeof report.task);
     report.worker = number;
     report.redelivered = sample.info().redelivered;
+    report.deliveries_before = sample.info().deliveries_before;
+    report.rejected = plan.reject_every != 0 && ++taken % plan.reject_every == 0;
     if (plan.work != 0us) std::this_thread::sleep_for(plan.work);
     if (::write(pipe, &report, sizeof report) != sizeof report) return 4;
+    if (report.rejected) {
+      tasks->reject(std::move(sample));
+      continue;
+    }
     tasks->acknowledge(std::move(sample));
     ++done;
   }
@@ -125,7 +137,7 @@ class GroupTest : public testing::Test {
       if (::poll(&p, 1, 10) == 1) {
         Report report;
         if (::read(pipe_[0], &report, sizeof report) != sizeof report) return false;
-        done_[report.task].push_back(report);
+        (report.rejected ? rejected_ : done_)[report.task].push_back(report);
       }
       meanwhile();
     }
@@ -159,6 +171,7 @@ class GroupTest : public testing::Test {
   int pipe_[2] = {-1, -1};
   std::vector<pid_t> workers_;
   std::map<std::uint64_t, std::vector<Report>> done_;
+  std::map<std::uint64_t, std::vector<Report>> rejected_;
 };
 
 TEST_F(GroupTest, EachTaskIsDoneByOneWorker) {
@@ -266,6 +279,124 @@ TEST_F(GroupTest, GoesOnWhileTheBrokerIsDown) {
   kill_worker(workers_[2]);
   EXPECT_TRUE(all_done(first + 200)) << done_.size();
   expect_repeats_are_marked();
+}
+
+// The publisher is idle when it is told.
+TEST_F(GroupTest, WhatAWorkerRejectsIsDoneByAnother) {
+  start_worker({.reject_every = 1});
+  start_worker();
+  Node master = node();
+  Publisher tasks = advertise(master, 64);
+  ASSERT_TRUE(attached(tasks, 2));
+  for (std::uint64_t i = 1; i <= 40; ++i) ASSERT_TRUE(publish(tasks, i));
+  ASSERT_TRUE(all_done(40)) << done_.size();
+  EXPECT_FALSE(rejected_.empty());
+  for (const auto& [task, reports] : done_) {
+    EXPECT_EQ(reports.size(), 1u) << task;
+    EXPECT_EQ(reports[0].worker, 1u) << task;
+    EXPECT_EQ(reports[0].deliveries_before, rejected_[task].size()) << task;
+  }
+  for (std::uint64_t i = 1; i <= 40; ++i)
+    EXPECT_LE(rejected_[i].size(), 1u) << "another one was there";
+}
+
+TEST_F(GroupTest, WhoIsKilledWhileItRejectsLosesNothing) {
+  for (int i = 0; i < 4; ++i) start_worker({.work = 1ms, .reject_every = 3});
+  Node master = node();
+  Publisher tasks = advertise(master, 512);
+  ASSERT_TRUE(attached(tasks, 4));
+  for (std::uint64_t i = 1; i <= 400; ++i) ASSERT_TRUE(publish(tasks, i));
+  ASSERT_FALSE(all_done(400, 40ms)) << "too late to kill somebody";
+  kill_worker(workers_[1]);
+  (void)all_done(400, 20ms);
+  kill_worker(workers_[2]);
+  EXPECT_TRUE(all_done(400)) << done_.size();
+  expect_repeats_are_marked();
+  EXPECT_FALSE(rejected_.empty());
+}
+
+// One worker, which is killed again and again while more and more tasks come.
+TEST_F(GroupTest, ADurableGroupLosesNothingWhileItsOnlyMemberRestarts) {
+  Node master = node();
+  StreamOptions o;
+  o.lanes = {{.depth = 16}};
+  o.pools = {{64}};
+  o.max_held = 64;
+  o.full_timeout_ns = 20'000'000;
+  auto made = master.advertise("tasks", o);
+  ASSERT_TRUE(made);
+  Publisher tasks = std::move(*made);
+  std::uint64_t last = 0;
+  for (std::uint64_t round = 1; round <= 6; ++round) {
+    const pid_t worker = start_worker({.work = 1ms, .durable = true});
+    ASSERT_TRUE(attached(tasks, 1));
+    const std::uint64_t goal = last + 10;
+    while (last < goal) {
+      if (publish(tasks, last + 1)) ++last;
+    }
+    (void)all_done(last, 3ms * round);
+    kill_worker(worker);
+    ASSERT_TRUE(attached(tasks, 0));
+    while (publish(tasks, last + 1)) ++last;  // until its place is full
+  }
+  EXPECT_GT(last, 60u);
+  start_worker({.durable = true});
+  EXPECT_TRUE(all_done(last)) << done_.size() << " of " << last;
+  expect_repeats_are_marked();
+  EXPECT_EQ(tasks.stats().dropped, 0u);
+  EXPECT_EQ(tasks.stats().overwritten, 0u);
+}
+
+TEST_F(GroupTest, ADurableGroupIsForgottenAfterItsTimeByAnIdlePublisher) {
+  Node master = node();
+  StreamOptions o;
+  o.lanes = {{.depth = 16}};
+  o.pools = {{64}};
+  o.max_held = 64;
+  o.durable_keep_ns = 100'000'000;
+  auto tasks = master.advertise("tasks", o);
+  ASSERT_TRUE(tasks);
+  const pid_t worker = start_worker({.durable = true});
+  ASSERT_TRUE(attached(*tasks, 1));
+  kill_worker(worker);
+  ASSERT_TRUE(attached(*tasks, 0));
+  ASSERT_TRUE(publish(*tasks, 1));
+  EXPECT_TRUE(eventually([&] { return tasks->stats().dropped == 1; }, 10s));
+}
+
+TEST_F(GroupTest, OnlyGroupsCanBeDurable) {
+  Node master = node();
+  SubscriptionOptions options{.mode = DeliveryMode::reliable};
+  options.durable = true;
+  auto refused = master.subscribe("tasks", options);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::invalid_argument);
+}
+
+TEST_F(GroupTest, AMonitorSeesWhatAWorkerSaysOfItself) {
+  Node master = node();
+  Publisher tasks = advertise(master, 16);
+  auto worker = master.subscribe("tasks", {.mode = DeliveryMode::group, .group = "workers"});
+  ASSERT_TRUE(worker);
+  ASSERT_TRUE(attached(tasks, 1));
+  ASSERT_TRUE(eventually([&] { return worker->stream_count() == 1; }));
+  worker->tell_load(WorkerState::draining, 17);
+  auto monitor = master.monitor();
+  ASSERT_TRUE(monitor);
+  EXPECT_TRUE(eventually([&] {
+    const Snapshot all = monitor->snapshot();
+    return all.subscriptions.size() == 1 && all.subscriptions[0].attachments.size() == 1 &&
+           all.subscriptions[0].attachments[0].worker == WorkerState::draining &&
+           all.subscriptions[0].attachments[0].worker_backlog == 17;
+  }));
+  // A stream that comes later is told as well, before it gives anything.
+  Node other = node();
+  Publisher more = advertise(other, 16);
+  ASSERT_TRUE(attached(more, 1));
+  ASSERT_TRUE(publish(more, 1));
+  EXPECT_FALSE(worker->wait(Clock::now() + 50ms) == Outcome::ok && worker->take());
+  worker->tell_load(WorkerState::ready, 0);
+  EXPECT_TRUE(eventually([&] { return static_cast<bool>(worker->take()); }));
 }
 
 TEST_F(GroupTest, IsRefusedWithoutANameOrWhereItIsNotOffered) {
