@@ -26,8 +26,11 @@ namespace sluice {
 struct StateKeeperOptions {
   std::uint32_t max_keys = 1'000;
   std::uint64_t max_value_bytes = 4'096;
+  /// Revisions begin above this, and above what is restored and what the clock says.
+  std::uint64_t first_revision = 0;
   /// Called before each change is made, for who keeps it on disk. An error is what the caller is
-  /// told; nothing changes then.
+  /// told; nothing changes then. Called with the value before when the change could not be made
+  /// after all (`deleted`: there was none).
   std::function<Result<void>(std::string_view key, std::span<const std::byte> value,
                              std::uint64_t revision, bool deleted)>
       store{};

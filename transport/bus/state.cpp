@@ -13,14 +13,6 @@ namespace {
 constexpr std::uint64_t kMaxValueBytes = 64 * 1'024;
 constexpr std::size_t kRemembered = 4'096;  // keys whose revisions a watch knows
 
-Result<void> check_bucket(std::string_view bucket) {
-  if (bucket.empty() || bucket.find('/') != std::string_view::npos) {
-    return Error{Errc::invalid_argument, 0,
-                 "a bucket has a name of one level: not empty, without '/'"};
-  }
-  return check_topic(bucket);
-}
-
 }  // namespace
 
 // --- State
@@ -62,7 +54,7 @@ StateValue State::Impl::ask(bus::StateOperation operation, std::string_view key,
 }
 
 Result<State> State::create(Node& node, std::string_view bucket) {
-  if (auto valid = check_bucket(bucket); !valid) return std::move(valid).error();
+  if (auto valid = bus::check_bucket(bucket); !valid) return std::move(valid).error();
   RequesterOptions options;
   options.request_bytes = sizeof(bus::StateRequest) + bus::kMaxKeyBytes + kMaxValueBytes;
   options.max_calls = 16;
@@ -124,31 +116,47 @@ Result<std::vector<std::string>> State::keys(std::string_view filter, const Call
 struct StateWatch::Impl {
   explicit Impl(MessageSubscriber from) : in(std::move(from)) {}
   std::size_t take(const std::function<void(const StateChange&)>& changed);
-  bool is_newer(std::string_view key, std::uint64_t revision);
+  struct Known {
+    std::uint64_t keeper = 0;  // node id
+    std::uint64_t revision = 0;
+    std::uint64_t publish_ns = 0;
+    [[nodiscard]] bool is_newer_than(const Known& other) const noexcept;
+  };
+  bool is_newer(std::string_view key, const Known& change);
 
   MessageSubscriber in;
+  Outcome last = Outcome::empty;  // of the take that had nothing
   std::string prefix;
   std::uint64_t since_ns = 0;
-  std::map<std::string, std::uint64_t, std::less<>> seen;  // revision of each key
+  std::map<std::string, Known, std::less<>> seen;
 };
 
-bool StateWatch::Impl::is_newer(std::string_view key, std::uint64_t revision) {
+// A keeper that was started anew after the clock was set back counts from below what there was;
+// what it says came later all the same.
+bool StateWatch::Impl::Known::is_newer_than(const Known& other) const noexcept {
+  return keeper == other.keeper ? revision > other.revision : publish_ns > other.publish_ns;
+}
+
+bool StateWatch::Impl::is_newer(std::string_view key, const Known& change) {
   const auto at = seen.find(key);
   if (at == seen.end()) {
     if (seen.size() >= kRemembered) seen.erase(seen.begin());
-    seen.emplace(std::string{key}, revision);
+    seen.emplace(std::string{key}, change);
     return true;
   }
-  // A keeper that was started anew may count from the beginning; its values come by new streams,
-  // later.
-  if (revision <= at->second) return false;
-  at->second = revision;
+  if (!change.is_newer_than(at->second)) return false;
+  at->second = change;
   return true;
 }
 
 std::size_t StateWatch::Impl::take(const std::function<void(const StateChange&)>& changed) {
   std::size_t count = 0;
-  while (Message message = in.take()) {
+  for (;;) {
+    Message message = in.take();
+    if (!message) {
+      last = message.outcome();
+      return count;
+    }
     StateChange change;
     const auto revision = message.extension(ExtensionId::key);
     const std::string_view topic = message.topic();
@@ -161,18 +169,18 @@ std::size_t StateWatch::Impl::take(const std::function<void(const StateChange&)>
     change.value = message.payload();
     change.deleted = change.value.empty();
     change.initial = message.info().publish_ns < since_ns;
-    if (is_newer(change.key, change.revision)) {
+    if (is_newer(change.key,
+                 {message.envelope().source, change.revision, message.info().publish_ns})) {
       changed(change);
       ++count;
     }
     in.acknowledge(std::move(message));
   }
-  return count;
 }
 
 Result<StateWatch> StateWatch::create(Node& node, std::string_view bucket, std::string_view filter,
                                       WaitSet* set) {
-  if (auto valid = check_bucket(bucket); !valid) return std::move(valid).error();
+  if (auto valid = bus::check_bucket(bucket); !valid) return std::move(valid).error();
   MessageSubscriptionOptions options;
   options.subscription.mode = DeliveryMode::latest;
   options.subscription.max_held = 1;
@@ -193,8 +201,12 @@ StateWatch::~StateWatch() = default;
 
 std::size_t StateWatch::step(Deadline deadline,
                              const std::function<void(const StateChange&)>& changed) {
+  Subscriber& stream = impl_->in.stream();
+  stream.pause(false);
   for (;;) {
     if (const std::size_t count = impl_->take(changed); count != 0) return count;
+    // Without the right there is nothing to wait for, until the policy has changed again.
+    stream.pause(impl_->last == Outcome::not_allowed);
     if (impl_->in.wait(deadline) != Outcome::ok) return 0;
   }
 }

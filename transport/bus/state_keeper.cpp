@@ -17,6 +17,15 @@ namespace sluice {
 namespace bus {
 
 std::string state_service(std::string_view bucket) { return std::string{"state/"}.append(bucket); }
+
+Result<void> check_bucket(std::string_view bucket) {
+  if (bucket.empty() || bucket.find('/') != std::string_view::npos) {
+    return Error{Errc::invalid_argument, 0,
+                 "a bucket has a name of one level: not empty, without '/'"};
+  }
+  return check_topic(bucket);
+}
+
 std::string state_topic(std::string_view bucket, std::string_view key) {
   return state_service(bucket).append("/").append(key);
 }
@@ -50,6 +59,13 @@ std::uint64_t first_revision() {
   return static_cast<std::uint64_t>(ms) << kChangesPerMillisecondBits;
 }
 
+// Of an answer: a value, or at least some keys.
+std::uint64_t room_of(const StateKeeperOptions& options) {
+  constexpr std::uint64_t kKeysRoom = 4'096;
+  static_assert(kKeysRoom > bus::kMaxKeyBytes, "an answer has room for any key");
+  return sizeof(bus::StateAnswer) + std::max(options.max_value_bytes, kKeysRoom);
+}
+
 MessagePublisherOptions key_stream(std::uint64_t value_bytes) {
   MessagePublisherOptions options;
   options.stream.lanes = {{kKeyDepth, 1}};
@@ -80,7 +96,10 @@ struct StateKeeper::Impl {
   void list(Request& request, std::string_view filter, std::string_view behind);
   Status check(const bus::ReadStateRequest& asked, Entries::iterator at) const;
   Result<Entries::iterator> open(std::string_view key);
+  static MessageLoan write(Entry& entry, std::span<const std::byte> value, std::uint64_t revision);
   Outcome publish(Entry& entry, std::span<const std::byte> value, std::uint64_t revision);
+  Status store(std::string_view key, std::span<const std::byte> value, std::uint64_t at_revision,
+               bool deleted) const;
   static void answer(Request& request, std::uint64_t revision,
                      std::span<const std::byte> value = {});
 
@@ -117,7 +136,7 @@ void StateKeeper::Impl::list(Request& request, std::string_view filter, std::str
     (void)request.reply(Status{StatusCode::invalid_argument, valid.error().message});
     return;
   }
-  const std::size_t room = options.max_value_bytes;
+  const auto room = static_cast<std::size_t>(room_of(options) - sizeof(bus::StateAnswer));
   std::string found;
   std::uint64_t more = 0;
   for (auto at = behind.empty() ? entries.begin() : entries.upper_bound(behind);
@@ -172,14 +191,27 @@ Result<StateKeeper::Impl::Entries::iterator> StateKeeper::Impl::open(std::string
   return entries.emplace(std::string{key}, Entry{std::move(*out), 0, {}}).first;
 }
 
-Outcome StateKeeper::Impl::publish(Entry& entry, std::span<const std::byte> value,
-                                   std::uint64_t at_revision) {
+MessageLoan StateKeeper::Impl::write(Entry& entry, std::span<const std::byte> value,
+                                     std::uint64_t at_revision) {
   bus::Extensions extensions;
   extensions.add(ExtensionId::key, std::as_bytes(std::span{&at_revision, 1}));
   MessageLoan loan = entry.out.impl_->loan(value.size(), {}, extensions);
-  if (!loan) return loan.outcome();
-  if (!value.empty()) std::memcpy(loan.bytes().data(), value.data(), value.size());
-  return entry.out.publish(std::move(loan));
+  if (loan && !value.empty()) std::memcpy(loan.bytes().data(), value.data(), value.size());
+  return loan;
+}
+
+Outcome StateKeeper::Impl::publish(Entry& entry, std::span<const std::byte> value,
+                                   std::uint64_t at_revision) {
+  MessageLoan loan = write(entry, value, at_revision);
+  return loan ? entry.out.publish(std::move(loan)) : loan.outcome();
+}
+
+Status StateKeeper::Impl::store(std::string_view key, std::span<const std::byte> value,
+                                std::uint64_t at_revision, bool deleted) const {
+  if (!options.store) return {};
+  const auto stored = options.store(key, value, at_revision, deleted);
+  if (stored) return {};
+  return {StatusCode::internal, "the value could not be stored: " + stored.error().message};
 }
 
 void StateKeeper::Impl::change(Request& request, const bus::ReadStateRequest& asked) {
@@ -204,17 +236,23 @@ void StateKeeper::Impl::change(Request& request, const bus::ReadStateRequest& as
     if (made) entries.erase(at);
     (void)request.reply(why);
   };
+  const auto unpublished = [](Outcome outcome) {
+    return Status{StatusCode::resource_exhausted,
+                  std::string{"the value could not be published: "} + to_string(outcome)};
+  };
+  // The store comes last but one: what can fail is behind us then, and nothing is stored that
+  // nobody gets to see.
   const auto value = deletes ? std::span<const std::byte>{} : asked.value;
-  if (options.store) {
-    if (auto stored = options.store(asked.key, value, revision + 1, deletes); !stored) {
-      return refuse(
-          {StatusCode::internal, "the value could not be stored: " + stored.error().message});
-    }
-  }
   std::vector<std::byte> kept(value.begin(), value.end());
-  if (const Outcome outcome = publish(at->second, value, revision + 1); outcome != Outcome::ok) {
-    return refuse({StatusCode::resource_exhausted,
-                   std::string{"the value could not be published: "} + to_string(outcome)});
+  MessageLoan loan = write(at->second, value, revision + 1);
+  if (!loan) return refuse(unpublished(loan.outcome()));
+  if (const Status stored = store(at->first, kept, revision + 1, deletes); !stored.ok()) {
+    return refuse(stored);
+  }
+  if (const Outcome outcome = at->second.out.publish(std::move(loan)); outcome != Outcome::ok) {
+    // The broker has taken the right away meanwhile: back to what was.
+    (void)store(at->first, at->second.value, at->second.revision, made);
+    return refuse(unpublished(outcome));
   }
   ++revision;
   if (deletes) {
@@ -248,6 +286,7 @@ Result<std::unique_ptr<StateKeeper>> StateKeeper::create(Node& node, std::string
     return Error{Errc::invalid_argument, 0,
                  "a bucket has room for at least one key (max_keys) of one byte (max_value_bytes)"};
   }
+  if (auto valid = bus::check_bucket(bucket); !valid) return std::move(valid).error();
   // Two keepers would each get a part of the changes.
   auto others = Requester::create(node, bus::state_service(bucket));
   if (!others) return std::move(others).error();
@@ -256,9 +295,11 @@ Result<std::unique_ptr<StateKeeper>> StateKeeper::create(Node& node, std::string
         Errc::refused, 0,
         std::string{"the bucket '"}.append(bucket).append("' is kept by another process already")};
   }
+  others->reset();  // it would be attached to us
   auto impl = std::make_unique<Impl>(node, std::string{bucket}, std::move(options));
+  impl->revision = std::max(impl->revision, impl->options.first_revision);
   ResponderOptions with;
-  with.reply_bytes = impl->options.max_value_bytes + sizeof(bus::StateAnswer);
+  with.reply_bytes = room_of(impl->options);
   auto responder = Responder::create(
       node, bus::state_service(bucket),
       [state = impl.get()](Request& request) { state->handle(request); }, with, set);
@@ -272,21 +313,21 @@ StateKeeper::~StateKeeper() = default;
 
 Result<void> StateKeeper::restore(std::string_view key, std::span<const std::byte> value,
                                   std::uint64_t revision) {
+  const std::string named = std::string{"'"}.append(key).append("'");
+  const auto there = impl_->entries.find(key);
+  if (there != impl_->entries.end()) {
+    return Error{Errc::invalid_argument, 0, named + " is there already; restore each key once"};
+  }
   const bus::ReadStateRequest as{{bus::StateOperation::set, 0, 0}, key, value};
-  if (const Status status = impl_->check(as, impl_->entries.find(key)); !status.ok()) {
-    return Error{Errc::invalid_argument, 0,
-                 std::string{"'"}.append(key).append("': ").append(status.message)};
+  if (const Status status = impl_->check(as, there); !status.ok()) {
+    return Error{Errc::invalid_argument, 0, named + ": " + status.message};
   }
   auto at = impl_->open(key);
   if (!at) return std::move(at).error();
-  if (const Outcome outcome = impl_->publish((*at)->second, value, revision);
-      outcome != Outcome::ok) {
+  const Outcome outcome = impl_->publish((*at)->second, value, revision);
+  if (outcome != Outcome::ok) {
     impl_->entries.erase(*at);
-    return Error{Errc::exhausted, 0,
-                 std::string{"'"}
-                     .append(key)
-                     .append("' could not be published: ")
-                     .append(to_string(outcome))};
+    return Error{Errc::exhausted, 0, named + " could not be published: " + to_string(outcome)};
   }
   (*at)->second.revision = revision;
   (*at)->second.value.assign(value.begin(), value.end());

@@ -47,6 +47,8 @@ struct ReadStateRequest {
 /// Nothing where it is not one.
 std::optional<ReadStateRequest> read_state_request(std::span<const std::byte> payload) noexcept;
 
+/// A bucket's name is one level of a topic.
+Result<void> check_bucket(std::string_view bucket);
 std::string state_service(std::string_view bucket);
 std::string state_topic(std::string_view bucket, std::string_view key);
 
