@@ -38,6 +38,11 @@ offers --no-wait top --no
 offers -n echo -
 offers --version --v
 offers drops top --sort d
+offers keep state ''
+offers --file state keep --f
+offers open breaker o
+offers handled pub x y --reliable h
+offers high pub x y --priority h
 [[ -z $(completed ls '') ]] || fail "topics without a broker"
 
 "$sluiced" --socket "$SLUICE_SOCKET" --log-level warning &
@@ -49,5 +54,7 @@ done
 [[ -s $work/ready ]] || fail "the publisher does not start"
 offers camera/front/frames echo camera/
 offers camera/front/frames info ''
+offers camera/front/frames sub camera/
+offers known-publisher sub x --source known
 offers known-publisher info known
 [[ -z $(completed echo nothing) ]] || fail "a topic that does not match is offered"

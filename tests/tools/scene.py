@@ -57,15 +57,21 @@ class Scene:
     def start_known(self, *words):
         return self.start([self.known_stream, *map(str, words)], stdout=subprocess.DEVNULL)
 
-    def run(self, *words, timeout=30):
+    def run(self, *words, timeout=30, given=""):
+        """`given`: on standard input."""
         return subprocess.run(
             [self.sluice, *map(str, words)], env=self.environment, cwd=self.path, timeout=timeout,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, input=given, text=True,
         )  # fmt: skip
 
-    def text(self, *words, code=0):
+    def tool(self, *words):
+        """Starts a verb that goes on."""
+        return self.start([self.sluice, *map(str, words)], cwd=self.path, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+
+    def text(self, *words, code=0, given=""):
         """What a verb says, and that it ends with this code."""
-        result = self.run(*words)
+        result = self.run(*words, given=given)
         check(result.returncode == code, f"{words} ended with {result.returncode}: {result.stderr}")
         return result.stdout if code == 0 else result.stderr
 

@@ -26,12 +26,20 @@ int main(int argc, char** argv) {
     sluice::tools::add_ls(app, run);
     sluice::tools::add_info(app, run);
     sluice::tools::add_graph(app, run);
+    sluice::tools::add_health(app, run);
     sluice::tools::add_trace(app, run);
     sluice::tools::add_echo(app, run);
     sluice::tools::add_hz(app, run);
     sluice::tools::add_snap(app, run);
+    sluice::tools::add_pub(app, run);
+    sluice::tools::add_sub(app, run);
+    sluice::tools::add_request(app, run);
+    sluice::tools::add_serve(app, run);
+    sluice::tools::add_state(app, run);
+    sluice::tools::add_breaker(app, run);
     sluice::tools::add_doctor(app, run);
     sluice::tools::add_match(app, run);
+    sluice::tools::add_traceparent(app, run);
     try {
       app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {

@@ -16,18 +16,27 @@ using Run = std::function<int()>;
 inline constexpr const char* kRunning = "Run";
 inline constexpr const char* kSeeing = "See";
 inline constexpr const char* kMessages = "Look at messages";
+inline constexpr const char* kBus = "Talk";
 inline constexpr const char* kChecking = "Check";
 
+void add_breaker(CLI::App& app, Run& run);
 void add_doctor(CLI::App& app, Run& run);
 void add_echo(CLI::App& app, Run& run);
 void add_graph(CLI::App& app, Run& run);
+void add_health(CLI::App& app, Run& run);
 void add_hz(CLI::App& app, Run& run);
 void add_info(CLI::App& app, Run& run);
 void add_ls(CLI::App& app, Run& run);
 void add_match(CLI::App& app, Run& run);
+void add_pub(CLI::App& app, Run& run);
+void add_request(CLI::App& app, Run& run);
 void add_run(CLI::App& app, Run& run);  // where the daemons are built
+void add_serve(CLI::App& app, Run& run);
 void add_snap(CLI::App& app, Run& run);
+void add_state(CLI::App& app, Run& run);
+void add_sub(CLI::App& app, Run& run);
 void add_top(CLI::App& app, Run& run);
 void add_trace(CLI::App& app, Run& run);
+void add_traceparent(CLI::App& app, Run& run);
 
 }  // namespace sluice::tools
