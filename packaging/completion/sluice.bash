@@ -3,7 +3,7 @@
 
 # Of the program, or of a verb that has operations.
 _sluice_verbs() {
-  "$1" ${2:+"$2"} --help 2>/dev/null | awk '/^[A-Z].*:$/ { verbs = $0 !~ /^(Options|Usage)/ } verbs && /^  [a-z]/ { print $1 }'
+  "$1" ${2:+"$2"} --help 2>/dev/null | awk '/^[A-Z].*:$/ { verbs = $0 !~ /^(Options|Usage|Examples)/ } verbs && /^  [a-z]/ { print $1 }'
 }
 
 _sluice_options() {

@@ -39,6 +39,7 @@ offers -n echo -
 offers --version --v
 offers drops top --sort d
 offers keep state ''
+if grep -qxF sluice < <(completed state ""); then fail "examples are offered as operations"; fi
 offers --file state keep --f
 offers open breaker o
 offers handled pub x y --reliable h
