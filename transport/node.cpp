@@ -26,9 +26,9 @@ Result<Publisher> Node::advertise(std::string_view topic, const StreamOptions& o
   if (named.label.empty()) named.label = std::string(topic.substr(0, 63));
   auto stream = shm::Publisher::create(named);
   if (!stream) return std::move(stream).error();
+  auto impl = std::make_unique<Publisher::Impl>();
   auto publication = impl_->advertise(std::string(topic), **stream, named);
   if (!publication) return std::move(publication).error();
-  auto impl = std::make_unique<Publisher::Impl>();
   impl->stream = std::move(*stream);
   impl->publication = std::move(*publication);
   impl->node = impl_;
@@ -59,9 +59,9 @@ Result<Subscriber> Node::subscribe(const std::vector<std::string>& filters,
     event = std::move(*copy);
   }
   const auto interrupt = [waits = set->impl_] { waits->set.interrupt(); };
+  auto impl = std::make_unique<Subscriber::Impl>(set->impl_);
   auto subscription = impl_->subscribe(filters, options, interrupt, std::move(event));
   if (!subscription) return std::move(subscription).error();
-  auto impl = std::make_unique<Subscriber::Impl>(set->impl_);
   impl->join(impl_, std::move(*subscription));
   return Subscriber{std::move(impl)};
 }

@@ -4,6 +4,7 @@
 #include "transport/node_impl.hpp"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 namespace sluice {
@@ -23,15 +24,20 @@ Result<std::shared_ptr<transport::Publication>> NodeImpl::advertise(std::string 
       std::make_shared<transport::Publication>(std::move(topic), stream, options);
   const std::uint64_t id = published.publication->stream_id();
   publications_[id] = published;
-  if (link_.state() == transport::Link::State::up) send(published);
-  auto registered = await_registered(lock, published.registered);
-  if (registered) return published.publication;
-  if (published.registered->has_value()) {
-    publications_.erase(id);
-  } else {
-    drop_publication(id);  // no answer: the broker may have taken it after all
+  try {
+    if (link_.state() == transport::Link::State::up) send(published);
+    auto registered = await_registered(lock, published.registered);
+    if (registered) return published.publication;
+    if (published.registered->has_value()) {
+      publications_.erase(id);
+    } else {
+      drop_publication(id);  // no answer: the broker may have taken it after all
+    }
+    return std::move(registered).error();
+  } catch (const std::bad_alloc&) {  // the stream will not live longer than this
+    drop_publication(id);
+    throw;
   }
-  return std::move(registered).error();
 }
 
 void NodeImpl::send(const Published& published) {

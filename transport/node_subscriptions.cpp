@@ -5,6 +5,7 @@
 
 #include <unistd.h>
 
+#include <new>
 #include <utility>
 
 namespace sluice {
@@ -60,15 +61,20 @@ Result<std::shared_ptr<transport::Subscription>> NodeImpl::subscribe(
   if (event.valid()) subscribed.event = transport::share(std::move(event));
   const std::uint64_t id = subscribed.subscription->id();
   subscriptions_[id] = subscribed;
-  if (link_.state() == transport::Link::State::up) send(subscribed);
-  auto registered = await_registered(lock, subscribed.registered);
-  if (registered) return subscribed.subscription;
-  if (subscribed.registered->has_value()) {
-    subscriptions_.erase(id);
-  } else {
-    drop_subscription(id);  // no answer: the broker may have taken it after all
+  try {
+    if (link_.state() == transport::Link::State::up) send(subscribed);
+    auto registered = await_registered(lock, subscribed.registered);
+    if (registered) return subscribed.subscription;
+    if (subscribed.registered->has_value()) {
+      subscriptions_.erase(id);
+    } else {
+      drop_subscription(id);  // no answer: the broker may have taken it after all
+    }
+    return std::move(registered).error();
+  } catch (const std::bad_alloc&) {
+    drop_subscription(id);
+    throw;
   }
-  return std::move(registered).error();
 }
 
 void NodeImpl::send(const Subscribed& subscribed) {

@@ -11,11 +11,13 @@ namespace sluice::test {
 
 thread_local std::uint64_t allocations = 0;
 thread_local std::uint64_t mutexes = 0;
+thread_local std::uint64_t fail_in = 0;
 
 namespace {
 
 void* counted(std::size_t bytes) {
   ++allocations;
+  if (fail_in != 0 && --fail_in == 0) throw std::bad_alloc{};
   void* memory = std::malloc(bytes != 0 ? bytes : 1);
   if (memory == nullptr) throw std::bad_alloc{};
   return memory;

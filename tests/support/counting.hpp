@@ -10,5 +10,7 @@ namespace sluice::test {
 
 extern thread_local std::uint64_t allocations;
 extern thread_local std::uint64_t mutexes;
+/// The so many-th allocation of this thread from now fails, once; 0: none.
+extern thread_local std::uint64_t fail_in;
 
 }  // namespace sluice::test
