@@ -50,9 +50,10 @@ SLUICE_EXPORT std::optional<DeadLetterRecord> dead_letter_of(const Message& mess
 SLUICE_EXPORT std::string_view original_topic(const Message& message) noexcept;
 SLUICE_EXPORT std::string dead_letter_topic(std::string_view topic);
 
-/// Publishes dead letters of one node, a stream for each topic, made when first needed; the newest
-/// 1,024 of each are kept in its memory, for recorders and `sluice dlq`. Move-only; one thread at a
-/// time.
+/// Publishes dead letters of one node, a stream for each of up to 256 topics, made when first
+/// needed, which may take a quarter of a second; the newest 1,024 of each are kept in its memory,
+/// for recorders and `sluice dlq`, fewer of messages beyond 16 KiB. Waits for nobody who reads them.
+/// Move-only; one thread at a time.
 class SLUICE_EXPORT DeadLetters {
  public:
   static constexpr std::uint32_t kKept = 1'024;
@@ -62,7 +63,8 @@ class SLUICE_EXPORT DeadLetters {
   ~DeadLetters();
 
   /// The whole message, with its id, correlation, trace, codec, type and extensions. An error says
-  /// why it could not be kept; the message then should not be acknowledged.
+  /// why it could not be kept; the message then should not be acknowledged. A message with a record
+  /// was sent again: `times` goes on from there, and its first failure stays the first.
   Result<void> put(const Message& message, const DeadLetterRecord& why);
   [[nodiscard]] std::uint64_t count() const noexcept;
 

@@ -35,13 +35,15 @@ struct HandlerOptions {
   /// Of failures. The message is kept, not acknowledged, meanwhile: should this process die it is
   /// not lost (reliable, group). Of best-effort subscriptions too, in this process alone.
   RetryOptions retry{};
-  bool dead_letters = true;  ///< Else what fails in the end is acknowledged and counted only.
+  /// Else what fails in the end is acknowledged and counted only; so is what has expired where the
+  /// mode acknowledges nothing.
+  bool dead_letters = true;
   /// Messages that are being retried at a time; more are not taken meanwhile. 1: strict order,
   /// nothing is handled before what came earlier is done with.
   std::uint32_t max_inflight = 16;
   std::chrono::nanoseconds slow = std::chrono::milliseconds{100};
   /// DeliveryMode::group: a failure is rejected, so that another member gets it next, after the
-  /// delay.
+  /// delay. Not in strict order, where it stays here.
   bool pass_on = true;
 };
 
@@ -80,17 +82,18 @@ class SLUICE_EXPORT Dispatcher {
   /// May be called by the handler itself; what it has under retry is left unacknowledged.
   void remove(Id id);
 
-  /// Until stop() or drain() is done, or a system message says shutdown and the agent's options
-  /// follow it.
+  /// Until stop() or drain() is done, or a system message says shutdown and AgentOptions::system
+  /// follows it, or is not there. `refused`: the broker took a right away.
   Result<void> run();
   /// What is due, waiting for the first until the deadline; how many handler calls.
   std::size_t step(Deadline deadline);
-  void stop() noexcept;   ///< Any thread, and a signal handler.
-  void drain() noexcept;  ///< The same: takes nothing new, ends when what is here is done with.
+  void stop() noexcept;  ///< Any thread, and a signal handler.
+  /// The same: takes nothing new, ends when what is here is done with; final.
+  void drain() noexcept;
 
   struct Counts {
-    std::uint64_t handled = 0;
-    std::uint64_t failed = 0;  ///< Calls that asked for retry or reject, or threw.
+    std::uint64_t handled = 0;  ///< Messages that went well; of services calls.
+    std::uint64_t failed = 0;   ///< Calls that asked for retry or reject, or threw.
     std::uint64_t retried = 0;
     std::uint64_t dead = 0;     ///< Became dead letters.
     std::uint64_t dropped = 0;  ///< Gave up without a dead letter.

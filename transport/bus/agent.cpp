@@ -44,9 +44,26 @@ std::string_view cut(std::string_view text) {
   return text.substr(0, end);
 }
 
-std::string print(const json& record) {
-  return record.dump(-1, ' ', false, json::error_handler_t::replace);
-}
+// One flat object as text. nlohmann's own objects allocate when they are destroyed, which must not
+// end a program that is short of memory; its strings do not.
+class Record {
+ public:
+  Record& add(std::string_view key, std::string_view text) {
+    return put(key, json(text).dump(-1, ' ', false, json::error_handler_t::replace));
+  }
+  Record& add(std::string_view key, std::uint64_t number) {
+    return put(key, std::to_string(number));
+  }
+  [[nodiscard]] std::string text() const { return text_ + '}'; }
+
+ private:
+  Record& put(std::string_view key, std::string_view value) {
+    text_ += text_.size() == 1 ? "\"" : ",\"";
+    text_.append(key).append("\":").append(value);
+    return *this;
+  }
+  std::string text_{"{"};
+};
 
 MessagePublisherOptions json_stream(std::uint32_t depth, bool retained) {
   MessagePublisherOptions o;
@@ -152,21 +169,22 @@ void Agent::Impl::publish_health(std::uint64_t now) {
           .count());
   health_due_ns = now + interval;
   const HealthFigures figures = options.figures ? options.figures() : HealthFigures{};
-  json record{{"node", node.name()},
-              {"status", problem.empty() ? "ok" : "problem"},
-              {"uptime_s", (now - started_ns) / kSecond},
-              {"pid", ::getpid()},
-              {"version", node.version()},
-              {"sluice", SLUICE_VERSION_STRING},
-              {"messages", figures.received},
-              {"handled", figures.handled},
-              {"errors", figures.failed},
-              {"dead", figures.dead},
-              {"published", figures.published},
-              {"slow", figures.slow},
-              {"reported", reported}};
-  if (!problem.empty()) record["problem"] = problem;
-  (void)health.publish(print(record));  // counted there; the next one says the same
+  Record record;
+  record.add("node", node.name())
+      .add("status", problem.empty() ? "ok" : "problem")
+      .add("uptime_s", (now - started_ns) / kSecond)
+      .add("pid", static_cast<std::uint64_t>(::getpid()))
+      .add("version", node.version())
+      .add("sluice", SLUICE_VERSION_STRING)
+      .add("messages", figures.received)
+      .add("handled", figures.handled)
+      .add("errors", figures.failed)
+      .add("dead", figures.dead)
+      .add("published", figures.published)
+      .add("slow", figures.slow)
+      .add("reported", reported);
+  if (!problem.empty()) record.add("problem", problem);
+  (void)health.publish(record.text());  // counted there; the next one says the same
 }
 
 void Agent::Impl::report(std::string_view topic, std::string_view sentence) {
@@ -183,11 +201,12 @@ void Agent::Impl::report(std::string_view topic, std::string_view sentence) {
     }
     errors = std::move(*made);
   }
-  const json record{{"node", node.name()},
-                    {"topic", cut(topic)},
-                    {"error", cut(sentence)},
-                    {"left_out", left_out}};
-  if (errors->publish(print(record)) != Outcome::ok) {
+  Record record;
+  record.add("node", node.name())
+      .add("topic", cut(topic))
+      .add("error", cut(sentence))
+      .add("left_out", left_out);
+  if (errors->publish(record.text()) != Outcome::ok) {
     ++left_out;
     return;
   }
@@ -208,11 +227,16 @@ void Agent::Impl::tell(Watched& it, std::uint64_t now) {
     it.out = std::move(*made);
   }
   const CircuitBreaker::Figures figures = it.breaker->figures(now);
-  const json record{{"service", it.service},      {"node", node.name()},
-                    {"state", to_string(state)},  {"calls", figures.calls},
-                    {"failed", figures.failed},   {"slow", figures.slow},
-                    {"refused", figures.refused}, {"opened", figures.opened}};
-  if (it.out->publish(print(record)) == Outcome::ok) it.told = state;
+  Record record;
+  record.add("service", it.service)
+      .add("node", node.name())
+      .add("state", to_string(state))
+      .add("calls", figures.calls)
+      .add("failed", figures.failed)
+      .add("slow", figures.slow)
+      .add("refused", figures.refused)
+      .add("opened", figures.opened);
+  if (it.out->publish(record.text()) == Outcome::ok) it.told = state;
 }
 
 // --- What comes in

@@ -443,7 +443,8 @@ Result<void> Dispatcher::run() {
     }
     if (me.revoked) {
       return Error{Errc::refused, 0,
-                   "the broker has taken away the right to a subscription or to a service; its policy (allow, deny) has changed"};
+                   "the broker has taken away the right to a subscription or a service; its policy "
+                   "(allow, deny) has changed"};
     }
   }
   Phase stopped = Phase::stopped;

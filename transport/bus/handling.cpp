@@ -5,7 +5,7 @@
 namespace sluice::bus {
 namespace {
 
-constexpr std::uint64_t kBuryDelayNs = 250'000'000;  // doubled up to
+constexpr std::uint64_t kBuryDelayNs = 50'000'000;  // doubled up to
 constexpr std::uint64_t kBuryDelayMaxNs = 8'000'000'000;
 
 }  // namespace
@@ -60,7 +60,7 @@ Decision Handling::after(const Attempts& attempts, Handled handled, DeadLetterRe
 Decision Handling::not_buried(std::uint32_t times, DeadLetterReason reason,
                               std::uint64_t now_ns) const noexcept {
   if (!rules_.acknowledges) return {Then::drop, 0, reason};
-  const std::uint64_t delay = kBuryDelayNs << std::min(times, 6u);
+  const std::uint64_t delay = kBuryDelayNs << std::min(times, 8u);
   return {Then::bury, now_ns + std::min(delay, kBuryDelayMaxNs), reason};
 }
 

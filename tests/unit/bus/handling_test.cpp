@@ -155,7 +155,8 @@ TEST(Handling, DelaysDifferByChance) {
 TEST(Handling, WhatCannotBeBuriedWaitsLongerAndLonger) {
   const Handling handling{rules(), 1};
   const auto reason = DeadLetterReason::no_budget;
-  const std::vector<std::uint64_t> delays{250, 500, 1'000, 2'000, 4'000, 8'000, 8'000, 8'000};
+  const std::vector<std::uint64_t> delays{50,    100,   200,   400,   800,
+                                          1'600, 3'200, 6'400, 8'000, 8'000};
   for (std::uint32_t times = 0; times < delays.size(); ++times) {
     const Decision decision = handling.not_buried(times, reason, kNow);
     EXPECT_EQ(decision.then, Then::bury);
