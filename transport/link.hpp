@@ -7,9 +7,11 @@
 
 #include "transport/connection.hpp"
 
+#include <cerrno>
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -55,20 +57,32 @@ class Link {
   template <class Body>
   void request(Body body, const std::vector<SharedFd>& descriptors, Answer answer) {
     const std::uint32_t number = next_request();
-    answers_.emplace(number, std::move(answer));
-    send(make_message(std::move(body), number), descriptors);
+    guarded([&] {
+      answers_.emplace(number, std::move(answer));
+      send(make_message(std::move(body), number), descriptors);
+    });
   }
   template <class Body>
   void tell(Body body, const std::vector<SharedFd>& descriptors = {}) {
-    send(make_message(std::move(body)), descriptors);
+    guarded([&] { send(make_message(std::move(body)), descriptors); });
   }
   /// Answers what the broker asked.
   template <class Body>
   void reply(std::uint32_t request, Body body, const std::vector<SharedFd>& descriptors = {}) {
-    send(make_message(std::move(body), request), descriptors);
+    guarded([&] { send(make_message(std::move(body), request), descriptors); });
   }
 
  private:
+  // What could not be said for want of memory is said when the link is opened again, with all the
+  // rest. So a subscriber can end without memory for saying so.
+  template <class Saying>
+  void guarded(Saying say) {
+    try {
+      say();
+    } catch (const std::bad_alloc&) {
+      lost(Error{Errc::system, ENOMEM, "no memory"});
+    }
+  }
   void connect(std::uint64_t now_ns);
   void lost(Error why);
   void greeted(const Received& received);

@@ -26,7 +26,7 @@ Result<Publisher> Node::advertise(std::string_view topic, const StreamOptions& o
   if (named.label.empty()) named.label = std::string(topic.substr(0, 63));
   auto stream = shm::Publisher::create(named);
   if (!stream) return std::move(stream).error();
-  auto impl = std::make_unique<Publisher::Impl>();
+  auto impl = std::make_unique<Publisher::Impl>();  // nothing may fail once it is known
   auto publication = impl_->advertise(std::string(topic), **stream, named);
   if (!publication) return std::move(publication).error();
   impl->stream = std::move(*stream);
@@ -59,7 +59,7 @@ Result<Subscriber> Node::subscribe(const std::vector<std::string>& filters,
     event = std::move(*copy);
   }
   const auto interrupt = [waits = set->impl_] { waits->set.interrupt(); };
-  auto impl = std::make_unique<Subscriber::Impl>(set->impl_);
+  auto impl = std::make_unique<Subscriber::Impl>(set->impl_);  // nothing may fail once it is known
   auto subscription = impl_->subscribe(filters, options, interrupt, std::move(event));
   if (!subscription) return std::move(subscription).error();
   impl->join(impl_, std::move(*subscription));

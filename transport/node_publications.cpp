@@ -34,8 +34,8 @@ Result<std::shared_ptr<transport::Publication>> NodeImpl::advertise(std::string 
       drop_publication(id);  // no answer: the broker may have taken it after all
     }
     return std::move(registered).error();
-  } catch (const std::bad_alloc&) {  // the stream will not live longer than this
-    drop_publication(id);
+  } catch (const std::bad_alloc&) {
+    drop_publication(id);  // or it would outlive its stream
     throw;
   }
 }

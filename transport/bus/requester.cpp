@@ -442,9 +442,14 @@ std::uint64_t Requester::Impl::tend(std::size_t& ended) noexcept {
   return next;
 }
 
-void Requester::Impl::call_back_later(std::uint64_t number, std::function<void(Reply)> answered) {
-  // Room for all that may end while nobody can be told that there is none.
-  callbacks.reserve(callbacks.size() + slots.size());
+// Before anything is asked: so that all calls that may end can be noted when they do.
+void Requester::Impl::expect_callbacks() {
+  callbacks.reserve(callbacks.size() + slots.size() + 1);
+  if (fallback) fallback->impl_->expect_callbacks();
+}
+
+void Requester::Impl::call_back_later(std::uint64_t number,
+                                      std::function<void(Reply)> answered) noexcept {
   if (Slot* slot = slot_of(number); slot != nullptr && slot->stage != Stage::done) {
     slot->answered = std::move(answered);
   } else {
@@ -455,8 +460,9 @@ void Requester::Impl::call_back_later(std::uint64_t number, std::function<void(R
 void Requester::Impl::call_back() {
   while (!callbacks.empty()) {
     // One that calls step() finds the rest in its own list.
-    std::vector<Callback> due = std::exchange(callbacks, {});
-    callbacks.reserve(due.capacity());
+    std::vector<Callback> due;
+    due.reserve(callbacks.capacity());
+    due.swap(callbacks);
     for (auto& [answered, reply] : due) answered(std::move(reply));
   }
 }
@@ -601,6 +607,7 @@ Call Requester::start(std::span<const std::byte> request, const CallOptions& opt
 
 void Requester::start(std::span<const std::byte> request, const CallOptions& options,
                       std::function<void(Reply)> answered) {
+  impl_->expect_callbacks();
   const Impl::Asked asked = impl_->start(*this, request, options);
   asked.requester->impl_->call_back_later(asked.number, std::move(answered));
 }

@@ -92,7 +92,8 @@ struct Requester::Impl {
   std::size_t pump() noexcept;
   /// The same, and looks at the clock, at workers, at what is due. When something is due next.
   std::uint64_t tend(std::size_t& ended) noexcept;
-  void call_back_later(std::uint64_t number, std::function<void(Reply)> answered);
+  void expect_callbacks();
+  void call_back_later(std::uint64_t number, std::function<void(Reply)> answered) noexcept;
   void call_back();
   std::size_t step(std::uint64_t deadline_ns);
 
