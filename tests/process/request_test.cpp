@@ -346,8 +346,8 @@ TEST_F(RequestTest, AreSharedByWorkers) {
   for (int i = 0; i < 60; ++i) calls.push_back(asks->start(bytes("x")));
   for (Call& call : calls) EXPECT_TRUE(call.get());
   EXPECT_EQ(by_one + by_two, 60);
-  EXPECT_GE(by_one, 10);
-  EXPECT_GE(by_two, 10);
+  EXPECT_GE(by_one, 4);  // its credits
+  EXPECT_GE(by_two, 4);
 }
 
 // What another requester has waiting there is visible to us: that worker gets nothing while another
