@@ -45,6 +45,10 @@ enum class Codec : std::uint8_t {
   text = 4,        ///< UTF-8.
 };
 
+/// Short lower-case names, for people; never null.
+SLUICE_EXPORT const char* to_string(MessageKind kind) noexcept;
+SLUICE_EXPORT const char* to_string(Codec codec) noexcept;
+
 inline constexpr std::uint8_t kMaxHops = 10;
 inline constexpr std::uint32_t kEnvelopeMagic = 0x564e'4553;  // "SENV" in memory
 inline constexpr std::uint8_t kEnvelopeVersion = 1;

@@ -42,22 +42,6 @@ std::string hexadecimal(std::string_view bytes) {
 
 }  // namespace
 
-const char* to_string(Codec codec) noexcept {
-  switch (codec) {
-    case Codec::bytes:
-      return "bytes";
-    case Codec::flat:
-      return "flat";
-    case Codec::flatbuffer:
-      return "flatbuffer";
-    case Codec::json:
-      return "json";
-    case Codec::text:
-      return "text";
-  }
-  return "unknown";
-}
-
 MessageFields fields_of(const Message& message) {
   return {message.topic(), message.text(), message.envelope(), message.info()};
 }

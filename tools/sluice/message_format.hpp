@@ -37,6 +37,4 @@ class MessageFormat {
   std::vector<Part> parts_;
 };
 
-const char* to_string(Codec codec) noexcept;
-
 }  // namespace sluice::tools

@@ -36,36 +36,6 @@ class DepthLimit final : public nlohmann::json_sax<json> {
   int depth_ = 0;
 };
 
-const char* name_of(MessageKind kind) {
-  switch (kind) {
-    case MessageKind::event:
-      return "event";
-    case MessageKind::request:
-      return "request";
-    case MessageKind::reply:
-      return "reply";
-    case MessageKind::dead_letter:
-      return "dead_letter";
-  }
-  return "unknown";
-}
-
-const char* name_of(Codec codec) {
-  switch (codec) {
-    case Codec::bytes:
-      return "bytes";
-    case Codec::flat:
-      return "flat";
-    case Codec::flatbuffer:
-      return "flatbuffer";
-    case Codec::json:
-      return "json";
-    case Codec::text:
-      return "text";
-  }
-  return "unknown";
-}
-
 std::string hex(std::uint64_t number) {
   std::array<char, 17> text{};
   std::snprintf(text.data(), text.size(), "%016llx", static_cast<unsigned long long>(number));
@@ -120,8 +90,8 @@ std::string to_json(const Message& message) {
   const MessageInfo& info = message.info();
   json out{
       {"topic", message.topic()},
-      {"kind", name_of(e.kind)},
-      {"codec", name_of(e.codec)},
+      {"kind", to_string(e.kind)},
+      {"codec", to_string(e.codec)},
       {"id", to_string(e.id)},
       {"correlation", to_string(info.correlation)},
       {"traceparent", to_traceparent({e.trace_id, e.span_id, e.trace_flags})},

@@ -25,6 +25,36 @@ constexpr bool known(MessageKind kind) {
 
 }  // namespace
 
+const char* to_string(MessageKind kind) noexcept {
+  switch (kind) {
+    case MessageKind::event:
+      return "event";
+    case MessageKind::request:
+      return "request";
+    case MessageKind::reply:
+      return "reply";
+    case MessageKind::dead_letter:
+      return "dead_letter";
+  }
+  return "unknown";
+}
+
+const char* to_string(Codec codec) noexcept {
+  switch (codec) {
+    case Codec::bytes:
+      return "bytes";
+    case Codec::flat:
+      return "flat";
+    case Codec::flatbuffer:
+      return "flatbuffer";
+    case Codec::json:
+      return "json";
+    case Codec::text:
+      return "text";
+  }
+  return "unknown";
+}
+
 std::optional<Envelope> read_envelope(std::span<const std::byte> slot) noexcept {
   if (slot.size() < sizeof(Envelope)) return std::nullopt;
   Envelope e;

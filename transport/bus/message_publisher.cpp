@@ -20,7 +20,6 @@
 namespace sluice {
 namespace {
 
-constexpr std::uint32_t kLookEvery = 16;  // publications between two looks at the backlog
 constexpr std::size_t kBatch = 32;
 constexpr std::chrono::microseconds kRecordedPause{1'000};
 
@@ -158,8 +157,9 @@ Outcome MessagePublisher::Impl::send(MessageLoan&& loan, const Special& special,
   const Priority priority = mine.options_.priority;
   published.queued = static_cast<std::uint32_t>(stream.subscriber_count());
   const Outcome outcome = count(stream.publish(std::move(mine.loan_), published.reference));
-  if (options.watermarks.changed && (above || ++since_look >= kLookEvery))
-    look_at_backlog(priority);
+  if (options.watermarks.changed && gauge.due()) {
+    gauge.look(options.watermarks, stream.backlog(priority), room);
+  }
   return outcome;
 }
 
@@ -220,20 +220,6 @@ Outcome MessagePublisher::Impl::count(Outcome outcome) noexcept {
       ++counts.failed;
   }
   return outcome;
-}
-
-void MessagePublisher::Impl::look_at_backlog(Priority priority) noexcept {
-  since_look = 0;
-  const std::uint64_t backlog = stream.backlog(priority);
-  const auto share = static_cast<double>(backlog) / static_cast<double>(room);
-  if (!above && share >= options.watermarks.high) {
-    above = true;
-  } else if (above && share <= options.watermarks.low) {
-    above = false;
-  } else {
-    return;
-  }
-  options.watermarks.changed(above, backlog);
 }
 
 Result<MessagePublisher> MessagePublisher::create(Node& node, std::string_view topic,

@@ -13,6 +13,40 @@
 
 namespace sluice {
 
+namespace bus {
+
+/// Looks at a backlog now and then, and tells when it has crossed a mark.
+class WatermarkGauge {
+ public:
+  /// Whether it is time to look; while above the high mark every time.
+  bool due() noexcept { return above_ || ++since_look_ >= kLookEvery; }
+  void look(const Watermarks& marks, std::uint64_t backlog, std::uint64_t room) {
+    since_look_ = 0;
+    const auto share = static_cast<double>(backlog) / static_cast<double>(room != 0 ? room : 1);
+    const bool rose = !above_ && share >= marks.high;
+    const bool fell = above_ && share <= marks.low;
+    if (!rose && !fell) return;
+    above_ = rose;
+    marks.changed(rose, backlog);
+  }
+
+ private:
+  static constexpr std::uint32_t kLookEvery = 16;
+  bool above_ = false;
+  std::uint32_t since_look_ = 0;
+};
+
+/// The smallest header that an event can do with, and some room for a tracestate.
+inline constexpr std::uint64_t kHeaderRoom = 128;
+/// The group of whoever keeps messages on disk.
+inline constexpr GroupName kRecorderGroup{"$recorder"};
+/// `options` with room for headers of `header_bytes` in every slot.
+StreamOptions with_headers(StreamOptions options, std::uint64_t header_bytes);
+std::uint64_t to_ns(Deadline deadline) noexcept;
+Deadline to_deadline(std::uint64_t ns) noexcept;
+
+}  // namespace bus
+
 struct MessagePublisher::Impl {
   Impl(Publisher stream, MessagePublisherOptions with, std::uint64_t node_id);
 
@@ -40,7 +74,6 @@ struct MessagePublisher::Impl {
   Outcome fall_back(const MessageLoan& loan, Published& published) noexcept;
   bool admitted() noexcept;
   Outcome count(Outcome outcome) noexcept;
-  void look_at_backlog(Priority priority) noexcept;
 
   Publisher stream;
   MessagePublisherOptions options;
@@ -50,20 +83,7 @@ struct MessagePublisher::Impl {
   std::unique_ptr<MessagePublisher> fallback;
   Counts counts;
   std::uint64_t room = 0;  // entries of the largest lane
-  bool above = false;
-  std::uint32_t since_look = 0;
+  bus::WatermarkGauge gauge;
 };
 
-namespace bus {
-
-/// The smallest header that an event can do with, and some room for a tracestate.
-inline constexpr std::uint64_t kHeaderRoom = 128;
-/// The group of whoever keeps messages on disk.
-inline constexpr GroupName kRecorderGroup{"$recorder"};
-/// `options` with room for headers of `header_bytes` in every slot.
-StreamOptions with_headers(StreamOptions options, std::uint64_t header_bytes);
-std::uint64_t to_ns(Deadline deadline) noexcept;
-Deadline to_deadline(std::uint64_t ns) noexcept;
-
-}  // namespace bus
 }  // namespace sluice

@@ -21,7 +21,6 @@
 namespace sluice {
 namespace {
 
-constexpr std::uint32_t kLookEvery = 16;      // takes between two looks at the backlog
 constexpr std::size_t kForgetStreamsAt = 64;  // remembered for gaps, beyond those that are attached
 
 }  // namespace
@@ -44,7 +43,6 @@ struct MessageSubscriber::Impl {
   bool pass_interceptors(Message& message) noexcept;
   bool note_place(Message& message) noexcept;
   Position& position_of(std::uint64_t stream_id) noexcept;
-  void look_at_backlog() noexcept;
 
   Subscriber stream;
   MessageSubscriptionOptions options;
@@ -55,8 +53,7 @@ struct MessageSubscriber::Impl {
   std::vector<Position> positions;
   std::size_t position = 0;  // of the stream that was taken from last
   Position unplaced;
-  bool above = false;
-  std::uint32_t since_look = 0;
+  bus::WatermarkGauge gauge;
 };
 
 MessageSubscriber::Impl::Position& MessageSubscriber::Impl::position_of(
@@ -152,21 +149,6 @@ bool MessageSubscriber::Impl::pass(Message& message) noexcept {
   return true;
 }
 
-void MessageSubscriber::Impl::look_at_backlog() noexcept {
-  since_look = 0;
-  const std::uint64_t backlog = stream.backlog();
-  const auto share = static_cast<double>(backlog) /
-                     static_cast<double>(std::max<std::uint64_t>(options.capacity, 1));
-  if (!above && share >= options.watermarks.high) {
-    above = true;
-  } else if (above && share <= options.watermarks.low) {
-    above = false;
-  } else {
-    return;
-  }
-  options.watermarks.changed(above, backlog);
-}
-
 // --- Message
 // ---------------------------------------------------------------------------------------
 
@@ -221,8 +203,8 @@ MessageSubscriber& MessageSubscriber::operator=(MessageSubscriber&&) noexcept = 
 MessageSubscriber::~MessageSubscriber() = default;
 
 Message MessageSubscriber::take() noexcept {
-  if (impl_->options.watermarks.changed && (impl_->above || ++impl_->since_look >= kLookEvery)) {
-    impl_->look_at_backlog();
+  if (impl_->options.watermarks.changed && impl_->gauge.due()) {
+    impl_->gauge.look(impl_->options.watermarks, impl_->stream.backlog(), impl_->options.capacity);
   }
   for (;;) {
     Message message;
