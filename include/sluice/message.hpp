@@ -56,7 +56,7 @@ struct Reach {
   std::uint32_t subscriptions = 0;  ///< That it is for.
   std::uint32_t delivered = 0;      ///< Of these, who has taken it.
   std::uint32_t handled = 0;        ///< Of these, who has acknowledged it.
-  /// Nobody has it any more, so that nothing else can be said: all have handled it, or gave it up.
+  /// Nobody has it any more, so that the counts are 0: all have handled it, or gave it up.
   bool retired = false;
 };
 enum class ReachLevel : std::uint8_t { delivered, handled };

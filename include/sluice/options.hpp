@@ -95,8 +95,9 @@ struct StreamOptions {
   /// How long the place of a durable group is kept while it has no member
   /// (SubscriptionOptions::durable).
   std::uint64_t durable_keep_ns = 60'000'000'000;
-  /// Payloads are overwritten with zeros as soon as nobody holds them, and no recorder ever gets
-  /// them. The broker's configuration can ask for it too.
+  /// Payloads are overwritten with zeros when nobody holds them any more, which the publisher finds
+  /// out in its next call (`collect` when it is idle) and at its end, and no recorder ever gets them.
+  /// The broker's configuration can ask for it too.
   bool sensitive = false;
   std::uint64_t type_hash = 0;  ///< Identity of the payload type; 0: untyped.
   bool commit_at_creation =

@@ -71,7 +71,9 @@ class SLUICE_EXPORT Publisher {
   /// Whether the group of this name has acknowledged it; false where there is no such group.
   [[nodiscard]] bool handled_by(const Reference& message, const GroupName& group) noexcept;
   /// Waits until all of the message's subscriptions are at `level`: ok; timeout; evicted, when one
-  /// of them was or left without; no_subscriber, when it was for none.
+  /// of them was, left without, or gave it up; no_subscriber, when it was for none; mismatch, of no
+  /// message of this stream. Who acknowledges out of order has handled what stands without a gap. Of
+  /// a message that is retired: ok, unless since then one has gone that had not handled everything.
   Outcome wait_reached(const Reference& message, ReachLevel level,
                        std::chrono::steady_clock::time_point deadline) noexcept;
   /// Of a published message that somebody still may take: its payload, writable; null otherwise.
