@@ -3,6 +3,7 @@
 #   development  headers, link names, CMake package, pkg-config (libsluice-dev)
 #   tools        the program `sluice`
 #   broker       the daemon `sluiced`, its units (packaging/systemd/)
+#   recorder     the daemon `sluice-recorder`, its unit
 #   capture      the programs `sluice-capture` and `sluice-photo-camera`
 #   vision       sluice-detect, sluice-recognize, sluice-annotate
 include(CMakePackageConfigHelpers)
@@ -42,6 +43,9 @@ if(SLUICE_BUILD_TOOLS)
 endif()
 if(SLUICE_BUILD_DAEMONS)
   install(TARGETS sluiced RUNTIME COMPONENT broker)
+endif()
+if(SLUICE_BUILD_RECORDER)
+  install(TARGETS sluice-recorder RUNTIME COMPONENT recorder)
 endif()
 if(SLUICE_BUILD_CAPTURE)
   install(TARGETS sluice-capture sluice-photo-camera RUNTIME COMPONENT capture)

@@ -171,7 +171,6 @@ void Store::write_batch() {
   const std::lock_guard lock(mutex_);
   counts_.bytes = file_->bytes();
   counts_.pruned = file_->pruned();
-  counts_.last_row = file_->last_row();
 }
 
 void Store::take_over(const Commit& commit) {
@@ -179,6 +178,7 @@ void Store::take_over(const Commit& commit) {
   const std::lock_guard lock(mutex_);
   counts_.stored += commit.stored;
   counts_.duplicates += commit.duplicates;
+  counts_.last_row = file_->last_row();  // before anybody hears of it
   commit.trouble == Trouble::none ? ++counts_.commits : ++counts_.troubles;
 }
 

@@ -368,12 +368,19 @@ void StoreFile::places_moved(std::span<const Place> places) {
   if (!places.empty()) kept_below_ = 0;
 }
 
+// What consumers have dealt with may give way, once that is written down.
+bool StoreFile::make_room_behind(std::span<const Place> places, std::uint64_t bytes) {
+  if (places.empty() || !write([&] { return move_places(places); }).ok()) return false;
+  places_moved(places);
+  return make_room(bytes);
+}
+
 Commit StoreFile::commit(std::span<Record> records, std::span<const Place> places) {
   std::uint64_t bytes = 0;
   for (const Record& record : records) bytes += size_of(record);
   Failure failed;
   if (database_.handle() == nullptr) failed = recover({Trouble::failed, ""});
-  if (failed.ok() && !records.empty() && !make_room(bytes)) {
+  if (failed.ok() && !records.empty() && !make_room(bytes) && !make_room_behind(places, bytes)) {
     failed = {Trouble::full, options_.path + ": the limit of " +
                                  std::to_string(options_.max_bytes) +
                                  " bytes is reached, and durable consumers wait for what is there"};

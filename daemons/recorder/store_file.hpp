@@ -118,6 +118,7 @@ class StoreFile {
   [[nodiscard]] std::uint64_t file_bytes();
   bool is_waited_for(const std::string& path);
   bool make_room(std::uint64_t bytes);
+  bool make_room_behind(std::span<const Place> places, std::uint64_t bytes);
   bool drop_oldest_file();
   std::int64_t prune_rows(const std::string& condition, std::int64_t from_row);
   void prune_age();

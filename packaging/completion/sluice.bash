@@ -51,6 +51,14 @@ _sluice() {
       mapfile -t COMPREPLY < <(compgen -W "name rate drops bytes age held" -- "$current")
       return
       ;;
+    --class)
+      mapfile -t COMPREPLY < <(compgen -W "message access life_cycle dead_letter purged" -- "$current")
+      return
+      ;;
+    dlq)
+      mapfile -t COMPREPLY < <(compgen -W "ls show retry purge export" -- "$current")
+      return
+      ;;
     --socket | --chrome | --output | -f | --file)
       mapfile -t COMPREPLY < <(compgen -f -- "$current")
       return
@@ -58,11 +66,12 @@ _sluice() {
     -n | --count | -i | --interval | -w | --window | --seconds | --timeout | --wait | --width | --height | --rate | \
       --bytes | -l | --last | --quality | --slowest | --correlation | -C | -W | -F | --format | --ttl | --history | \
       --group | --credits | --type | --traceparent | --wait-for | --max-bytes | --workers | --command | --listen | \
-      --revision | --max-keys | --max-value-bytes) return ;;
+      --revision | --max-keys | --max-value-bytes | --since | --until | --limit | --id) return ;;
   esac
   local names=
   case $before in
     --to | --source | --node) verb=--nodes ;;
+    --topic) verb=echo ;;
   esac
   case $verb in
     --nodes) names=$("$sluice" ls --nodes --wait 0 2>/dev/null) ;;

@@ -37,6 +37,10 @@ int main(int argc, char** argv) {
     sluice::tools::add_serve(app, run);
     sluice::tools::add_state(app, run);
     sluice::tools::add_breaker(app, run);
+#ifdef SLUICE_TOOL_RECORDER
+    sluice::tools::add_audit(app, run);
+    sluice::tools::add_dlq(app, run);
+#endif
     sluice::tools::add_doctor(app, run);
     sluice::tools::add_match(app, run);
     sluice::tools::add_traceparent(app, run);

@@ -19,7 +19,9 @@ inline constexpr const char* kMessages = "Look at messages";
 inline constexpr const char* kBus = "Talk";
 inline constexpr const char* kChecking = "Check";
 
+void add_audit(CLI::App& app, Run& run);  // where the recorder is built
 void add_breaker(CLI::App& app, Run& run);
+void add_dlq(CLI::App& app, Run& run);  // likewise
 void add_doctor(CLI::App& app, Run& run);
 void add_echo(CLI::App& app, Run& run);
 void add_graph(CLI::App& app, Run& run);

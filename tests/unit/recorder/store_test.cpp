@@ -359,6 +359,14 @@ TEST_F(StoreTest, KeepsWhatADurableConsumerWaitsFor) {
   // There is when the consumer has gone on.
   EXPECT_EQ(commit(*file, {}, {{"worker", 15}}).trouble, Trouble::none);
   EXPECT_EQ(put("job/1", true), Trouble::none);
+  // Also when that is said together with what needs the room.
+  while (put("job/1", true) == Trouble::none) {
+  }
+  Record last = message(++n, "job/1");
+  last.durable = true;
+  last.payload.assign(5'000, 'x');
+  EXPECT_EQ(commit(*file, {last}).trouble, Trouble::full);
+  EXPECT_EQ(commit(*file, {last}, {{"worker", file->last_row()}}).trouble, Trouble::none);
 }
 
 TEST_F(StoreTest, KeepsDatedFilesThatADurableConsumerWaitsFor) {
