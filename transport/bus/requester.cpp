@@ -489,9 +489,14 @@ std::size_t Requester::Impl::step(std::uint64_t deadline_ns) {
 
 bool Requester::Impl::ready(std::uint64_t number) noexcept {
   if ((number & kRefused) != 0) return true;
-  (void)pump();
-  const Slot* slot = slot_of(number);
-  return slot == nullptr || slot->stage == Stage::done;
+  // What else has come is taken in when somebody asks for it.
+  for (;;) {
+    const Slot* slot = slot_of(number);
+    if (slot == nullptr || slot->stage == Stage::done) return true;
+    Message message = replies.take();
+    if (!message) return false;
+    receive(std::move(message));
+  }
 }
 
 bool Requester::Impl::wait(std::uint64_t number, std::uint64_t deadline_ns) noexcept {
