@@ -183,6 +183,30 @@ TEST_F(RequestTest, ThatIsCancelledBeforeItIsTakenIsNotHandled) {
   EXPECT_EQ(handled, 2);
 }
 
+TEST_F(RequestTest, OfADeadRequesterAreSeenByTheirWorker) {
+  std::atomic<bool> started{false};
+  std::atomic<bool> cancelled{false};
+  Worker worker{node("w"), "slow", [&](Request& r) {
+                  started = true;
+                  while (!r.cancelled()) std::this_thread::sleep_for(1ms);
+                  cancelled = true;
+                }};
+  const std::string socket = broker_.socket();
+  const pid_t mortal = ::fork();
+  if (mortal == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    Node a = node_at(socket, "mortal");
+    auto asks = requester(a, "slow");
+    (void)asks->call("?", {.deadline = soon() + 1h});
+    ::_exit(0);
+  }
+  ASSERT_TRUE(eventually([&] { return started.load(); }));
+  EXPECT_FALSE(cancelled);
+  ::kill(mortal, SIGKILL);
+  EXPECT_EQ(::waitpid(mortal, nullptr, 0), mortal);
+  EXPECT_TRUE(eventually([&] { return cancelled.load(); }));
+}
+
 TEST_F(RequestTest, PassesItsDeadlineOnToNestedCalls) {
   Node m = node("middle");
   Worker inner{node("inner"), "inner", [](Request& r) {

@@ -69,6 +69,8 @@ struct Responder::Impl {
   };
   MessagePublisher* replies_for(const Message& request);
   void await_requester(Outlet& outlet) noexcept;
+  /// By the broker's word and its own stream's: nobody takes replies there any more.
+  [[nodiscard]] bool is_gone(const Message& request) const noexcept;
   void forget_requesters(std::uint64_t now);
   void handle(Responder& self, Message message);
   Outcome send(const Message& request, MessageLoan&& loan, StatusCode code);
@@ -120,6 +122,13 @@ void Responder::Impl::await_requester(Outlet& outlet) noexcept {
     std::this_thread::sleep_for(kAttachPause);
   }
   outlet.attached = true;
+}
+
+bool Responder::Impl::is_gone(const Message& request) const noexcept {
+  const auto at = replies.find(bus::text_of_bytes(request.extension(ExtensionId::reply_to)));
+  if (at == replies.end()) return false;
+  const Publisher& stream = at->second.out.impl_->stream;
+  return stream.subscriber_count() == 0 && stream.matching_count() == 0;
 }
 
 // Of those that are gone; what they had asked for is answered by then, or will be of no use.
@@ -358,7 +367,8 @@ Deadline Request::deadline() const noexcept {
 bool Request::cancelled() const noexcept {
   if (!message_) return true;
   const std::uint64_t expires = message_.envelope().expires_ns;
-  return (expires != 0 && shm::now_ns() >= expires) || withdrawn();
+  return (expires != 0 && shm::now_ns() >= expires) || withdrawn() ||
+         (responder_ != nullptr && responder_->impl_->is_gone(message_));
 }
 
 bool Request::withdrawn() const noexcept {
