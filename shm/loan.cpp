@@ -12,13 +12,13 @@
 //
 // Most loans find room and a slot without looking at readers, and touch nothing that visitors use;
 // only where readers matter the lock is entered.
-#include <algorithm>
-
 #include "shm/clock.hpp"
 #include "shm/futex.hpp"
 #include "shm/histogram.hpp"
 #include "shm/kill_point.hpp"
 #include "shm/publisher.hpp"
+
+#include <algorithm>
 
 namespace sluice::shm {
 namespace {
@@ -229,13 +229,28 @@ std::uint32_t Publisher::next_room_ticket() noexcept {
   return room_ticket_;
 }
 
+// The records first: a slot without one cannot be published.
+void Publisher::commit_more(std::uint32_t pool, bool& out_of_memory) noexcept {
+  const Slots::Range next = slots_.next_to_commit(pool);
+  const std::uint64_t begin = geometry_.slots_offset + sizeof(SlotRecord) * next.first;
+  const std::uint64_t end = begin + sizeof(SlotRecord) * next.count;
+  if (next.count != 0 && end > records_committed_[pool]) {
+    if (!control_.commit(begin, end - begin)) {
+      out_of_memory = true;
+      return;
+    }
+    records_committed_[pool] = round_up(end, page_bytes());
+  }
+  (void)slots_.commit_more(pool, out_of_memory);
+}
+
 std::uint32_t Publisher::pop_or_commit(std::uint32_t pool, bool& out_of_memory) noexcept {
   std::uint32_t slot = slots_.pop(pool);
   if (slot != kNoSlot) return slot;
   const bool large = geometry_.pools[pool].slot_bytes >= kLargeSlotBytes;
   if (!looks_early(pool)) look();  // or loan() has just looked
   // Commit more where a look brings little, or every loan of a stream that lags would look again.
-  if (slots_.free_count(pool) < (large ? 1 : 8)) slots_.commit_more(pool, out_of_memory);
+  if (slots_.free_count(pool) < (large ? 1 : 8)) commit_more(pool, out_of_memory);
   return slots_.pop(pool);
 }
 

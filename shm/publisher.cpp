@@ -2,10 +2,13 @@
 // retire.cpp, who may read in admission.cpp.
 #include "shm/publisher.hpp"
 
-#include <algorithm>
-
 #include "shm/clock.hpp"
 #include "shm/futex.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <string>
 
 namespace sluice::shm {
 
@@ -27,9 +30,17 @@ Result<PublisherPtr> Publisher::create(const StreamOptions& options) {
 }
 
 Result<void> Publisher::set_up(const StreamOptions& options) {
-  auto control = Segment::create("sluice-control", geometry_.control_bytes, {.commit = true});
+  // The records of slots are committed with their slots.
+  const bool whole = options.commit_at_creation || options.prefault;
+  auto control = Segment::create("sluice-control", geometry_.control_bytes, {.commit = whole});
   if (!control) return std::move(control).error();
   control_ = std::move(*control);
+  if (!whole && !control_.commit(0, geometry_.slots_offset)) {
+    return Error{Errc::system, errno,
+                 "committing " + std::to_string(geometry_.slots_offset) +
+                     " bytes for the control segment: " + std::strerror(errno)};
+  }
+  if (whole) records_committed_.fill(geometry_.control_bytes);
   pool_memory_ = {.huge_pages = options.huge_pages,
                   .commit = options.commit_at_creation,
                   .prefault = options.prefault};
@@ -136,7 +147,8 @@ void Publisher::end() noexcept {
   if (ended_ || state_ == nullptr) return;
   const OwnerInside inside{lock_};
   ended_ = true;
-  // sync ended (publisher): after all entries; seq_cst so that the sleepers' words are read after it
+  // sync ended (publisher): after all entries; seq_cst so that the sleepers' words are read after
+  // it
   state_->state.store(static_cast<std::uint32_t>(StreamState::ended), std::memory_order_seq_cst);
   wake_sleepers();
   if (!groups_.empty()) assign();

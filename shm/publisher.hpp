@@ -1,22 +1,15 @@
 // Publisher: the writing end of one stream. The rules and their proofs are in shm/protocol.md.
 //
 // Two sides. The *owner*, one thread at a time, loans, publishes, collects, ends, closes; Loans
-// belong to it too. *Visitors*, any thread, attach, detach, reap, tend, share and count readers, also
-// while the owner works; not while it closes, and never from within one of its calls. A visitor
-// keeps the owner out for some instructions (biased_lock.hpp); what takes long it does before or
-// after.
+// belong to it too. *Visitors*, any thread, attach, detach, reap, tend, share and count readers,
+// also while the owner works; not while it closes, and never from within one of its calls. A
+// visitor keeps the owner out for some instructions (biased_lock.hpp); what takes long it does
+// before or after.
 //
 // The owner blocks only where OnFull::wait says so, and lets visitors in meanwhile; nothing here
 // ever waits for a process that takes best effort. After creation only visitors allocate, lock a
 // mutex, map, unmap or close anything.
 #pragma once
-
-#include <array>
-#include <cstdint>
-#include <memory>
-#include <mutex>
-#include <span>
-#include <vector>
 
 #include "shm/arena.hpp"
 #include "shm/biased_lock.hpp"
@@ -30,6 +23,13 @@
 #include "sluice/options.hpp"
 #include "sluice/result.hpp"
 #include "sluice/stats.hpp"
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
 
 namespace sluice::shm {
 
@@ -122,8 +122,8 @@ class Publisher {
   Result<Admission> attach(AttachRequest request);
   /// Forgets a subscription whose process has gone or said good-bye; its claims end here.
   void detach(std::uint32_t reader_id) noexcept;
-  /// Detaches every subscription whose process has died or has finished; returns how many. Keeps the
-  /// owner out only when there is one.
+  /// Detaches every subscription whose process has died or has finished; returns how many. Keeps
+  /// the owner out only when there is one.
   std::size_t reap() noexcept;
   /// Gives entries that wait for a group's credit to members that have one again. The owner does it
   /// in each of its calls; this is for when it is idle. Whether some still wait, or the end waits
@@ -183,7 +183,8 @@ class Publisher {
     std::uint32_t ticket;
   };
 
-  // What is known of an attached subscription. Its page is foreign memory: every word of it is input.
+  // What is known of an attached subscription. Its page is foreign memory: every word of it is
+  // input.
   struct ReaderRecord {
     std::uint32_t id = 0;
     DeliveryMode mode = DeliveryMode::next;
@@ -227,9 +228,9 @@ class Publisher {
     std::uint64_t mask = 0;
     std::uint64_t depth = 0;
     std::uint64_t history = 0;
-    std::uint64_t head = 0;   // sequence published last
-    std::uint64_t tail = 1;   // oldest sequence that is not retired
-    std::uint64_t loans = 0;  // outstanding; each has a place reserved
+    std::uint64_t head = 0;             // sequence published last
+    std::uint64_t tail = 1;             // oldest sequence that is not retired
+    std::uint64_t loans = 0;            // outstanding; each has a place reserved
     std::uint64_t left_behind = 0;      // all cursors are at least here; from the last look
     std::uint64_t passed = 0;           // nobody wants what is below (latest: all but the newest)
     std::uint64_t passed_reliable = 0;  // the same, of reliable readers and groups only
@@ -250,6 +251,7 @@ class Publisher {
   Outcome reserve(Lane& lane) noexcept;
   std::uint32_t find_slot(std::uint32_t rank, std::uint32_t lane, Outcome& why) noexcept;
   std::uint32_t pop_or_commit(std::uint32_t pool, bool& out_of_memory) noexcept;
+  void commit_more(std::uint32_t pool, bool& out_of_memory) noexcept;
   Outcome make_room(Lane& lane) noexcept;
   Outcome unblock(Lane& lane, std::uint64_t& deadline_ns) noexcept;
   Outcome wait_for(Lane& lane, std::uint64_t deadline_ns) noexcept;
@@ -282,7 +284,8 @@ class Publisher {
   void finish_groups() noexcept;
   void keep_for_groups() noexcept;
   void keep_for(const Group& group) noexcept;
-  Group& join_group(GroupMember& member, std::uint32_t history, std::unique_ptr<Group>& made) noexcept;
+  Group& join_group(GroupMember& member, std::uint32_t history,
+                    std::unique_ptr<Group>& made) noexcept;
   [[nodiscard]] std::unique_ptr<Group> make_group(const SubscriptionOptions& options) const;
   [[nodiscard]] bool disagrees(const SubscriptionOptions& options) const noexcept;
   void dissolve(Group& group) noexcept;
@@ -344,6 +347,7 @@ class Publisher {
   std::array<std::uint32_t, kMaxPools> by_size_{};  // the pools' indices, smallest slots first
   Segment control_;
   Slots slots_;
+  std::array<std::uint64_t, kMaxPools> records_committed_{};  // of each pool: up to that offset
   StateLine* state_ = nullptr;
   HeadLine* heads_ = nullptr;
   PublisherCounters* counters_ = nullptr;
@@ -353,14 +357,14 @@ class Publisher {
   SlotRecord* slot_records_ = nullptr;
 
   std::array<Lane, kMaxLanes> lanes_{};
-  // Protects what both sides use: from here to the visitors' mutex, and ended_ and the lanes' heads and
-  // tails, which only the owner writes.
+  // Protects what both sides use: from here to the visitors' mutex, and ended_ and the lanes' heads
+  // and tails, which only the owner writes.
   mutable BiasedLock lock_;
-  std::vector<ReaderRecord> readers_;            // attached; dense; capacity for all
-  std::vector<const Word32*> sleep_words_;       // of readers_[i], apart so that publish is quick
-  std::vector<std::uint32_t> woken_;             // ticket that readers_[i] was last woken for
-  std::vector<std::unique_ptr<Group>> groups_;   // capacity for as many as readers
-  std::atomic<bool> group_waits_{false};         // what tend() returns
+  std::vector<ReaderRecord> readers_;           // attached; dense; capacity for all
+  std::vector<const Word32*> sleep_words_;      // of readers_[i], apart so that publish is quick
+  std::vector<std::uint32_t> woken_;            // ticket that readers_[i] was last woken for
+  std::vector<std::unique_ptr<Group>> groups_;  // capacity for as many as readers
+  std::atomic<bool> group_waits_{false};        // what tend() returns
   std::uint32_t room_ticket_ = 0;
   Word32 joined_{0};  // counts members that joined a group, for an owner that waits for one
   std::atomic<std::uint32_t> acknowledging_{0};
@@ -372,10 +376,10 @@ class Publisher {
   std::vector<std::unique_ptr<Registration>> registrations_;  // attached or evicted
   std::uint32_t next_reader_id_ = 1;  // begins at random: wake pages pass between streams
 
-  std::vector<std::uint32_t> set_aside_;         // retired slots that somebody still claims
-  std::vector<CountedClaims> counted_;           // all slots; used while slots are short
-  std::vector<Sample> held_;                     // max_references per slot
-  std::vector<std::uint8_t> held_count_;         // per slot
+  std::vector<std::uint32_t> set_aside_;  // retired slots that somebody still claims
+  std::vector<CountedClaims> counted_;    // all slots; used while slots are short
+  std::vector<Sample> held_;              // max_references per slot
+  std::vector<std::uint8_t> held_count_;  // per slot
   StampClock stamps_;
   std::uint64_t last_publish_ns_ = 0;
   std::uint64_t last_interval_ns_ = kNever;  // between the last two messages

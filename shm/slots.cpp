@@ -30,13 +30,19 @@ Result<void> Slots::add(const PoolGeometry& pool, const SegmentOptions& options)
   return {};
 }
 
+Slots::Range Slots::next_to_commit(std::uint32_t pool) const noexcept {
+  const PoolGeometry& p = geometry_pools_[pool];
+  const std::uint64_t wanted = std::max<std::uint64_t>(1, 2 * page_bytes() / p.slot_bytes);
+  const std::uint32_t left = p.slot_count - committed_[pool];
+  return {p.first_slot + committed_[pool],
+          static_cast<std::uint32_t>(std::min<std::uint64_t>(wanted, left))};
+}
+
 bool Slots::commit_more(std::uint32_t pool, bool& out_of_memory) noexcept {
   const PoolGeometry& p = geometry_pools_[pool];
   std::uint32_t& done = committed_[pool];
-  if (done == p.slot_count) return false;
-  const std::uint64_t wanted = std::max<std::uint64_t>(1, 2 * page_bytes() / p.slot_bytes);
-  const auto count =
-      static_cast<std::uint32_t>(std::min<std::uint64_t>(wanted, p.slot_count - done));
+  const std::uint32_t count = next_to_commit(pool).count;
+  if (count == 0) return false;
   if (!segments_[pool].commit(p.slot_bytes * done, p.slot_bytes * count)) {
     out_of_memory = true;
     return false;

@@ -1,16 +1,17 @@
-// Slots: which slots of a stream's pools are free. Private to the publisher; nothing here is shared.
+// Slots: which slots of a stream's pools are free. Private to the publisher; nothing here is
+// shared.
 //
 // The free lists are last-in-first-out, so that a stream which keeps up works in the same two or
-// three slots and those stay in the cache. A slot's memory is committed at its first use; slots that
-// were never used are handed out only when no used one is free.
+// three slots and those stay in the cache. A slot's memory is committed at its first use; slots
+// that were never used are handed out only when no used one is free.
 #pragma once
+
+#include "shm/geometry.hpp"
+#include "shm/memory.hpp"
 
 #include <array>
 #include <cstdint>
 #include <vector>
-
-#include "shm/geometry.hpp"
-#include "shm/memory.hpp"
 
 namespace sluice::shm {
 
@@ -42,6 +43,14 @@ class Slots {
   /// `out_of_memory` tells the two apart.
   bool commit_more(std::uint32_t pool, bool& out_of_memory) noexcept;
 
+  /// What commit_more() would commit next: its first slot, numbered through all pools, and how
+  /// many.
+  struct Range {
+    std::uint32_t first = 0;
+    std::uint32_t count = 0;
+  };
+  [[nodiscard]] Range next_to_commit(std::uint32_t pool) const noexcept;
+
   [[nodiscard]] bool all_committed(std::uint32_t pool) const noexcept {
     return committed_[pool] == geometry_pools_[pool].slot_count;
   }
@@ -54,9 +63,7 @@ class Slots {
     const PoolGeometry& p = geometry_pools_[pool];
     return segments_[pool].data() + p.slot_bytes * (slot - p.first_slot);
   }
-  [[nodiscard]] Result<UniqueFd> share(std::uint32_t pool) const {
-    return segments_[pool].share();
-  }
+  [[nodiscard]] Result<UniqueFd> share(std::uint32_t pool) const { return segments_[pool].share(); }
 
  private:
   std::array<Segment, kMaxPools> segments_;

@@ -19,9 +19,9 @@
 namespace sluice {
 
 /// A stream for messages of up to `message_bytes`: four lanes, normal priority with room for
-/// `depth` messages, the others for a quarter of that, at least 8. Commits memory as it is used.
+/// `depth` messages, the others for an eighth of that, at least 8. Commits memory as it is used.
 SLUICE_EXPORT StreamOptions message_stream(std::uint64_t message_bytes = 1'024,
-                                           std::uint32_t depth = 128);
+                                           std::uint32_t depth = 64);
 
 /// Called in the publisher's or subscriber's thread, once when the backlog has risen to `high` of
 /// what there is room for, and once when it has fallen back to `low`.
@@ -97,8 +97,8 @@ class SLUICE_EXPORT MessagePublisher {
 
   /// As Publisher::loan; also not_allowed, rejected (too many hops).
   MessageLoan loan(std::uint64_t payload_bytes, const MessageOptions& options = {}) noexcept;
-  /// ok; no_subscriber, rate_limited, what an interceptor says; what Publisher::publish says. The loan
-  /// is empty afterwards in any case.
+  /// ok; no_subscriber, rate_limited, what an interceptor says; what Publisher::publish says. The
+  /// loan is empty afterwards in any case.
   Outcome publish(MessageLoan&& loan) noexcept;
   Outcome publish(MessageLoan&& loan, Published& published) noexcept;
   /// Loan, copy, publish.

@@ -55,11 +55,12 @@ Deadline to_deadline(std::uint64_t ns) noexcept {
 }  // namespace bus
 
 StreamOptions message_stream(std::uint64_t message_bytes, std::uint32_t depth) {
-  const std::uint32_t fewer = std::max(depth / 4, 8u);
+  const std::uint32_t fewer = std::max(depth / 8, 8u);
   StreamOptions options;
   options.lanes = {{fewer, 0}, {fewer, 0}, {depth, 0}, {fewer, 0}};
   options.pools = {{message_bytes}};
-  options.max_held = 256;  // a dispatcher may hold 17, for each handler; slots cost when used
+  options.max_held =
+      256;  // a dispatcher may hold 17, for each handler; what is not used is not committed
   return options;
 }
 

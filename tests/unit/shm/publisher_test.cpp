@@ -118,5 +118,28 @@ TEST(Streams, LeaveNothingBehindInTheArenasWhenAllHaveGone) {
   EXPECT_EQ(readers->used(), 0u);
 }
 
+// Thousands of slots that nobody ever uses cost no memory, in the control segment neither.
+TEST(Streams, CommitTheRecordsOfSlotsWithTheSlots) {
+  StreamOptions options = small_stream();
+  options.max_held = 10'000;
+  const auto committed = [](const Publisher& publisher) {
+    struct stat status {};
+    const StreamDescriptors stream = must(publisher.share());
+    EXPECT_EQ(::fstat(stream.control.get(), &status), 0);
+    return static_cast<std::uint64_t>(status.st_blocks) * 512;
+  };
+  const std::uint64_t records = sizeof(SlotRecord) * options.max_held;
+  {
+    const PublisherPtr publisher = must(Publisher::create(options));
+    const std::uint64_t before = committed(*publisher);
+    EXPECT_LE(before, round_up(publisher->geometry().slots_offset, page_bytes()));
+    publish_number(*publisher, 1);
+    EXPECT_GT(committed(*publisher), before);
+    EXPECT_LE(committed(*publisher), before + records / 10);
+  }
+  options.commit_at_creation = true;
+  EXPECT_GE(committed(*must(Publisher::create(options))), records);
+}
+
 }  // namespace
 }  // namespace sluice::shm
