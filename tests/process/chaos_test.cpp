@@ -182,6 +182,10 @@ TEST_F(Chaos, LeavesNothingBehindAndHarmsNobody) {
   const auto registered = [&] {
     ASSERT_TRUE(eventually([&] { return node->connected(); }));
     ASSERT_TRUE(node->subscribe("probe"));
+    // Its own node comes a moment after it, with three streams.
+    auto system = node->subscribe("$sys/#");
+    ASSERT_TRUE(system);
+    ASSERT_TRUE(eventually([&] { return system->stream_count() == 3; }));
   };
 
   struct Footprint {
