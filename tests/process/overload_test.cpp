@@ -2,6 +2,7 @@
 // bounded, the numbers add up by cause, and what is said in the highest lane arrives, all of it and
 // in order.
 #include "tests/support/bus_fixture.hpp"
+#include "tests/support/sanitized.hpp"
 
 #include <gtest/gtest.h>
 
@@ -91,7 +92,10 @@ TEST_P(OverloadTest, IsBoundedAndCounted) {
     }
   }
   EXPECT_GE(asked, 10 * data_taken);
-  EXPECT_LE(resident_kib(), before_kib + 1'024) << "memory grew while nothing more was to be kept";
+  if (!kSanitized) {  // which keep what was freed for a while
+    EXPECT_LE(resident_kib(), before_kib + 1'024)
+        << "memory grew while nothing more was to be kept";
+  }
   EXPECT_EQ(evicted, policy.on_full == OnFull::evict && policy.mode == DeliveryMode::reliable);
   // published = taken + lost, by cause + what still waits
   const StreamStats stream = out.stream().stats();
