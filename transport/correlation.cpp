@@ -44,7 +44,7 @@ std::uint64_t clock_ns(clockid_t clock) {
          static_cast<std::uint64_t>(t.tv_nsec);
 }
 
-// The coarse clock costs a quarter of the fine one and is late by a tick of the kernel, 4 ms at most.
+// The coarse clock costs a quarter of the fine one and is late by a tick of the kernel, 1 to 10 ms.
 std::uint64_t milliseconds() {
   return clock_ns(CLOCK_REALTIME_COARSE) / 1'000'000u & kMillisecondsMask;
 }
