@@ -102,14 +102,15 @@ class SLUICE_EXPORT Requester {
   Requester& operator=(const Requester&) = delete;
   ~Requester();
 
-  /// Asks and waits. Statuses that this side gives: unavailable (nobody serves it: at once; or the
-  /// worker died, and the call was not idempotent or nobody else serves), deadline_exceeded,
-  /// resource_exhausted (max_calls, or the breaker is open: said in the message), invalid_argument
-  /// (too large), cancelled, permission_denied.
+  /// Asks and waits. Statuses that this side gives: unavailable (nobody serves it: at once; the
+  /// worker died, and the call was not idempotent or nobody else serves; the breaker is open),
+  /// deadline_exceeded, resource_exhausted (max_calls), invalid_argument (too large), aborted (too
+  /// many hops), failed_precondition (an interceptor), permission_denied.
   Reply call(std::span<const std::byte> request, const CallOptions& options = {}) noexcept;
   Reply call(std::string_view request, const CallOptions& options = {}) noexcept;
 
-  /// Asks. The call is never empty; what could not be asked has its answer already.
+  /// Asks. The call is never empty; what could not be asked has its answer already. Blocks, until
+  /// the call's deadline at most, while the workers are behind or the only one is just attaching.
   Call start(std::span<const std::byte> request, const CallOptions& options = {}) noexcept;
   /// The same, without copying: write into loan().bytes() first. Not retried by the requester. Give
   /// the same options to both.
