@@ -11,7 +11,7 @@ option(SLUICE_BUILD_RECORDER "Build `sluice-recorder`; needs SQLite and SLUICE_B
 option(SLUICE_BUILD_EXAMPLES "Build examples/" OFF)
 option(SLUICE_BUILD_TESTS "Build the suites named in SLUICE_TEST_SUITES" OFF)
 option(SLUICE_BUILD_FUZZERS "Build the libFuzzer targets; needs clang and SLUICE_BUILD_TESTS" OFF)
-option(SLUICE_BUILD_BENCHMARKS "Build tests/bench/" OFF)
+option(SLUICE_BUILD_BENCHMARKS "Build tests/bench/; needs SLUICE_BUILD_RECORDER" OFF)
 option(SLUICE_KILL_POINTS "Build a second copy of shm/ that can be killed at named points, for the \
 process tests; the libraries never contain them" OFF)
 
@@ -34,6 +34,9 @@ endif()
 
 if((SLUICE_BUILD_CAPTURE OR SLUICE_BUILD_VISION OR SLUICE_BUILD_RECORDER) AND NOT SLUICE_BUILD_DAEMONS)
   message(FATAL_ERROR "SLUICE_BUILD_CAPTURE, SLUICE_BUILD_VISION and SLUICE_BUILD_RECORDER need SLUICE_BUILD_DAEMONS.")
+endif()
+if(SLUICE_BUILD_BENCHMARKS AND NOT SLUICE_BUILD_RECORDER)
+  message(FATAL_ERROR "SLUICE_BUILD_BENCHMARKS needs SLUICE_BUILD_RECORDER.")
 endif()
 
 if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)

@@ -30,6 +30,7 @@ nlohmann::json measure_requests(const BrokerCell& cell);
 nlohmann::json measure_state(const BrokerCell& cell);
 nlohmann::json measure_priority(const BrokerCell& cell);
 nlohmann::json measure_load(const BrokerCell& cell);
+nlohmann::json measure_durable(const BrokerCell& cell);
 
 /// The parts that their processes play.
 void add_start_parts(CrewParts& parts);

@@ -114,6 +114,17 @@ constexpr std::array kLoadMetrics{
     Metric{"bursts_subscriber_percent", "subscriber", false},
     Metric{"timer_percent", "timer alone", false},
 };
+constexpr std::array kDurableMetrics{
+    Metric{.key = "many_per_second",
+           .title = "many at a time, messages/s",
+           .headline = true,
+           .more_is_better = true},
+    Metric{"single_ms_p50", "one by one, p50 ms", true},
+    Metric{"floor_ms_p50", "write + fdatasync, p50 ms", true},
+    Metric{"single_ms_p99", "one by one: p99", false},
+    Metric{"floor_ms_p99", "write + fdatasync: p99", false},
+    Metric{"recorder_cpu_us", "recorder, cpu µs/message", false},
+};
 
 struct BrokerWorkload {
   std::string_view id;
@@ -146,6 +157,10 @@ const std::array kBrokerWorkloads{
     BrokerWorkload{"priority", kPriorityMetrics,
                    "from publish to taken; the flood fills the low lane of the same publisher"},
     BrokerWorkload{"cpu10k", kLoadMetrics, "processor time of publisher and subscriber, 64 B"},
+    BrokerWorkload{
+        "durable", kDurableMetrics,
+        "through sluice-recorder, all by default; floor: one file, one write of 64 B and "
+        "one sync at a time"},
 };
 
 const BrokerWorkload& of(const Workload& workload) {

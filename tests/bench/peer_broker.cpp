@@ -63,6 +63,7 @@ int main(int argc, char** argv) {
       {"state", measure_state},
       {"priority", measure_priority},
       {"cpu10k", measure_load},
+      {"durable", measure_durable},
   };
   return cell_program(
       argc, argv, [&](const CellOptions& options, const Workload&, const std::string& directory) {

@@ -131,6 +131,17 @@ Row row_of(const Series& series, const std::vector<Series>& all) {
   return row;
 }
 
+/// What the cells say about their surroundings.
+std::string note_of(const std::vector<Series>& all, const Workload& workload) {
+  for (const Series& series : all) {
+    if (series.workload != &workload) continue;
+    for (const json& round : series.rounds) {
+      if (round.contains("note")) return "; " + round["note"].get<std::string>();
+    }
+  }
+  return {};
+}
+
 /// How many cores other processes kept busy meanwhile, median over everything that ran.
 double foreign_cores(const std::vector<Series>& all, const Workload& workload) {
   Series together{.workload = &workload, .peer = nullptr, .rounds = {}};
@@ -175,7 +186,7 @@ std::string table(const std::vector<Series>& all) {
           << number(std::round(foreign_cores(all, workload) * 100) / 100)
           << " cores busy meanwhile";
     }
-    out << '\n';
+    out << note_of(all, workload) << '\n';
     print_rows(out, rows);
   }
   return out.str();

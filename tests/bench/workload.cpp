@@ -176,6 +176,7 @@ constexpr std::array kWorkloads{
     broker_workload("state", "a bucket of 100 keys, in another process"),
     broker_workload("priority", "100 critical messages/s, alone and beside a flood"),
     broker_workload("cpu10k", "10,000 messages/s, both sides asleep in between"),
+    broker_workload("durable", "64 B messages, confirmed when they are on the disk"),
 };
 
 }  // namespace
