@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what a purpose needs, with apt-get, and only what is missing.
 #
-#   tools/setup.sh <purpose>…      see `packages_for` below, or `tools/setup.sh --list`
+#   tools/setup.sh <purpose>…             see `packages_for` below, or `tools/setup.sh --list`
+#   tools/setup.sh --packages <purpose>…  installs nothing, prints the packages' names, one a line
 #
 # Made for Debian 12; runs as root, or with sudo. The second time it only looks, and prints nothing.
 set -euo pipefail
@@ -20,7 +21,7 @@ packages_for() {
     fuzz) echo "$(packages_for core) libgtest-dev clang-14 libclang-rt-14-dev" ;;
     bench) echo "$(packages_for core) libbenchmark-dev iceoryx libiceoryx-posh-dev libiceoryx-hoofs-dev libacl1-dev libzmq3-dev libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-plugins-base gstreamer1.0-plugins-bad pkg-config" ;;
     tidy) echo "$(packages_for demo) clang-tidy-14 clang-format-14" ;;
-    cross) echo g++-aarch64-linux-gnu g++-arm-linux-gnueabihf qemu-user-static mmdebstrap cmake ninja-build ;;
+    cross) echo g++-aarch64-linux-gnu g++-arm-linux-gnueabihf qemu-user-static mmdebstrap cmake ninja-build flatbuffers-compiler pkg-config ;;
     *) return 1 ;;
   esac
 }
@@ -36,6 +37,11 @@ if [[ ${1-} == --list ]]; then
   done
   exit 0
 fi
+list=
+if [[ ${1-} == --packages ]]; then
+  list=yes
+  shift
+fi
 [[ $# -gt 0 ]] || fail "name one or more of: $purposes"
 
 wanted=()
@@ -44,6 +50,10 @@ for purpose in "$@"; do
   read -ra packages <<<"$packages"
   wanted+=("${packages[@]}")
 done
+if [[ -n $list ]]; then
+  printf '%s\n' "${wanted[@]}" | sort -u
+  exit 0
+fi
 if ! command -v apt-get >/dev/null; then
   fail "no apt-get here. These Debian 12 packages, or what corresponds to them, are needed: ${wanted[*]}"
 fi

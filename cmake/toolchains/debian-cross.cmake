@@ -1,9 +1,8 @@
 # Common to the cross builds: Debian's cross compiler, and the target's headers and libraries from an
-# unpacked Debian root, for example
-#   mmdebstrap --variant=extract --architectures=arm64 --include=libboost-dev,… bookworm <folder>
-# The including file sets `triplet` and CMAKE_SYSTEM_PROCESSOR.
+# unpacked Debian root (tools/sysroot.sh). The including file sets `triplet`, `architecture` and
+# CMAKE_SYSTEM_PROCESSOR.
 #
-# SYSROOT: that folder, as -DSYSROOT=… or in the environment.
+# SYSROOT: that root, as -DSYSROOT=… or in the environment; by default build/sysroot/<architecture>.
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_C_COMPILER ${triplet}-gcc)
 set(CMAKE_CXX_COMPILER ${triplet}-g++)
@@ -11,8 +10,12 @@ set(CMAKE_CXX_COMPILER ${triplet}-g++)
 if(NOT SYSROOT AND DEFINED ENV{SYSROOT})
   set(SYSROOT $ENV{SYSROOT})
 endif()
+if(NOT SYSROOT)
+  cmake_path(SET SYSROOT NORMALIZE ${CMAKE_CURRENT_LIST_DIR}/../../build/sysroot/${architecture})
+endif()
 if(NOT SYSROOT OR NOT IS_DIRECTORY "${SYSROOT}/usr/include")
-  message(FATAL_ERROR "Set SYSROOT to an unpacked ${triplet} root (it is '${SYSROOT}').")
+  message(FATAL_ERROR "There is no ${triplet} root at '${SYSROOT}': run `tools/sysroot.sh [--core] ${architecture}`, \
+or set SYSROOT to one.")
 endif()
 set(CMAKE_SYSROOT ${SYSROOT})
 set(CMAKE_LIBRARY_ARCHITECTURE ${triplet})
