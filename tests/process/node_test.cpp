@@ -539,13 +539,10 @@ TEST_F(NodeTest, ReferencesResolveInAThirdProcess) {
   Node c = node("recognizer");
   Subscriber frames = subscribe(c, "frames", {.mode = DeliveryMode::latest});  // only to resolve
   Subscriber objects = subscribe(c, "objects");
+  ASSERT_TRUE(eventually([&] { return frames.stream_count() == 1; }));
   for (std::uint64_t i = 1; i <= 20; ++i) {
-    ASSERT_EQ(objects.wait_for(10s), Outcome::ok);
-    const Sample result = objects.take();
-    if (!result) {
-      --i;
-      continue;
-    }
+    const Sample result = next(objects, 20s);
+    ASSERT_TRUE(result);
     EXPECT_EQ(result.info().correlation.low, i);
     ASSERT_EQ(result.reference_count(), 1u);
     const Sample frame = frames.resolve(result.reference_at(0));
