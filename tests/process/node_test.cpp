@@ -112,6 +112,7 @@ TEST_F(NodeTest, SeveralFiltersSurviveTheBroker) {
   auto subscriber = b.subscribe(std::vector<std::string>{"camera/+", "light/#"});
   ASSERT_TRUE(subscriber) << subscriber.error().message;
   ASSERT_TRUE(attached(front));
+  ASSERT_TRUE(eventually([&] { return subscriber->stream_count() == 1; }));
   broker_.kill(SIGKILL);
   broker_.start();
   Publisher light = advertise(a, "light/hall");
