@@ -1,11 +1,12 @@
 # What `cmake --install` puts where, in components:
-#   runtime      the shared libraries (for a package like libsluice0)
-#   development  headers, link names, CMake package, pkg-config (libsluice-dev)
-#   tools        the program `sluice`
+#   runtime      the shared libraries
+#   development  headers, link names, CMake package, pkg-config
+#   tools        the program `sluice`, completion for shells
 #   broker       the daemon `sluiced`, its units (packaging/systemd/)
 #   recorder     the daemon `sluice-recorder`, its unit
-#   capture      the programs `sluice-capture` and `sluice-photo-camera`
+#   capture      the programs `sluice-capture` and `sluice-photo-camera`, the unit for pipelines
 #   vision       sluice-detect, sluice-recognize, sluice-annotate
+# Manual pages come with their programs. docs/packaging.md says what becomes of these in packages.
 include(CMakePackageConfigHelpers)
 
 set(cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/sluice)

@@ -8,6 +8,7 @@ option(SLUICE_BUILD_CAPTURE "Build `sluice-capture`; needs GStreamer and SLUICE_
 option(SLUICE_BUILD_VISION "Build `sluice-detect`, `sluice-recognize` and `sluice-annotate`; needs OpenCV and \
 SLUICE_BUILD_DAEMONS" OFF)
 option(SLUICE_BUILD_RECORDER "Build `sluice-recorder`; needs SQLite and SLUICE_BUILD_DAEMONS" OFF)
+option(SLUICE_SYSTEMD "The daemons take their socket from systemd, tell it how they are, and bring units; needs libsystemd" ON)
 option(SLUICE_BUILD_EXAMPLES "Build examples/" OFF)
 option(SLUICE_BUILD_TESTS "Build the suites named in SLUICE_TEST_SUITES" OFF)
 option(SLUICE_BUILD_FUZZERS "Build the libFuzzer targets; needs clang and SLUICE_BUILD_TESTS" OFF)
@@ -15,7 +16,7 @@ option(SLUICE_BUILD_BENCHMARKS "Build tests/bench/; needs SLUICE_BUILD_RECORDER"
 option(SLUICE_KILL_POINTS "Build a second copy of shm/ that can be killed at named points, for the \
 process tests; the libraries never contain them" OFF)
 
-set(SLUICE_TEST_SUITES unit conformance stress process tools lint consumer model CACHE STRING
+set(SLUICE_TEST_SUITES unit conformance stress process tools lint consumer model packaging CACHE STRING
     "Folders of tests/ to build and run")
 set(SLUICE_TEST_OPTIMIZATION "" CACHE STRING
     "Compiler option for the code of the tests alone, as -O1: it is compiled more often than it runs")

@@ -83,6 +83,7 @@ unpack() {
   mmdebstrap --variant=extract --architectures="$debian" --include="$(paste -sd, <<<"$wanted")" \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \
+    --extract-hook='for deb in "$1"/var/cache/apt/archives/*.deb; do dpkg-deb --info "$deb" shlibs 2>/dev/null || :; done >"$1/shlibs"' \
     --aptopt='Acquire::Retries "3"' "${options[@]}" "$release" "$root" - <<<"$1" >>"$log" 2>&1 9>&-
 }
 
@@ -106,6 +107,8 @@ for library in blas/libblas.so.3 lapack/liblapack.so.3; do
     [[ ! -e $file ]] || ln -sfnr "$file" "${file%/*/*}/${library#*/}"
   done
 done
+# `shlibs` says from which package each library is, for tools/package.sh.
+[[ -s $root/shlibs ]] || fail "the packages say nothing about their libraries; see $log"
 # An emulated program sees these of the machine it runs on.
 rm -rf "$root"/{dev,proc,run,sys,tmp,var}
 

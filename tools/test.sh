@@ -30,7 +30,7 @@ done
 [[ ${#builds[@]} -gt 0 ]] || builds=(release asan tsan fuzz)
 
 purposes=(test)
-[[ " ${builds[*]} " != *" release "* ]] || purposes+=(model)
+[[ " ${builds[*]} " != *" release "* ]] || purposes+=(model package)
 [[ " ${builds[*]} " != *" fuzz "* ]] || purposes+=(fuzz)
 tools/setup.sh "${purposes[@]}"
 

@@ -95,10 +95,7 @@ void NodeImpl::unsubscribe(std::uint64_t subscription_id) {
 }
 
 void NodeImpl::drop_subscription(std::uint64_t subscription_id) {
-  const auto at = subscriptions_.find(subscription_id);
-  if (at == subscriptions_.end()) return;
-  at->second.subscription->abandon();
-  subscriptions_.erase(at);
+  if (subscriptions_.erase(subscription_id) == 0) return;
   protocol::UnsubscribeT message;
   message.subscription_id = subscription_id;
   link_.request(std::move(message), {}, [](const Result<transport::Received>&) {});
@@ -119,16 +116,17 @@ void NodeImpl::found(const protocol::FoundT& found, std::vector<shm::UniqueFd> d
     return link_.tell(message);
   }
   link_.request(std::move(request->attach), request->descriptors,
-                [this, subscription = at->second.subscription, stream = found.stream_id,
+                [this, subscription = found.subscription_id, stream = found.stream_id,
                  node = found.node_id](Result<transport::Received> answer) {
-                  admitted(*subscription, stream, node, std::move(answer));
+                  admitted(subscription, stream, node, std::move(answer));
                 });
 }
 
-// Also for a subscription that has ended meanwhile: only the answer tells what becomes of the page
-// that was offered.
-void NodeImpl::admitted(transport::Subscription& subscription, std::uint64_t stream_id,
+void NodeImpl::admitted(std::uint64_t subscription_id, std::uint64_t stream_id,
                         std::uint64_t node_id, Result<transport::Received> answer) {
+  const auto at = subscriptions_.find(subscription_id);
+  if (at == subscriptions_.end()) return;
+  transport::Subscription& subscription = *at->second.subscription;
   const auto start = [&]() -> Result<void> {
     if (!answer) return answer.error();
     const protocol::AdmittedT* admitted = answer->message.body.AsAdmitted();
@@ -150,10 +148,7 @@ void NodeImpl::admitted(transport::Subscription& subscription, std::uint64_t str
                               std::move(room));
   };
   if (auto started = start(); !started) {
-    if (subscriptions_.contains(subscription.id())) {
-      log(LogLevel::warning, subscription.name() + ": not attached: " + started.error().message);
-    }
-    if (link_.state() != transport::Link::State::up) return subscription.forsake_all();
+    log(LogLevel::warning, subscription.name() + ": not attached: " + started.error().message);
     subscription.give_up(stream_id);
   }
 }

@@ -1,6 +1,7 @@
-"""Manual pages and --help name the same options; sluice.1 names every verb; man finds no fault with them.
+"""Every installed program has a manual page, which names the same options as its --help; sluice.1 names every verb; man
+finds no fault with them, and what they refer to is there.
 
-    man_test.py SLUICE FOLDER_OF_PAGES
+    man_test.py SLUICE FOLDER_OF_PAGES [PROGRAM...]
 """
 
 import pathlib
@@ -9,12 +10,13 @@ import shutil
 import subprocess
 import sys
 
-sluice, folder = sys.argv[1], pathlib.Path(sys.argv[2])
+sluice, folder, programs = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3:]
 wrong = []
+listed = (folder / "CMakeLists.txt").read_text().replace("(", " ").split()
 
 
-def said(*words):
-    return subprocess.run([sluice, *words, "--help"], stdout=subprocess.PIPE, text=True, check=True).stdout
+def said(*words, program=sluice):
+    return subprocess.run([program, *words, "--help"], stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def options_of(help_text):
@@ -23,6 +25,10 @@ def options_of(help_text):
 
 def named(page):
     return set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", page.replace("\\-", "-").replace("\\fR", " ").replace("\\fB", " ")))
+
+
+def described(page):
+    return named(" ".join(re.findall(r"^\.TP\n\.B (\\-.*)$", page, re.MULTILINE)))
 
 
 verbs = re.findall(r"^  ([a-z]+) ", said().split("\nOptions:", 1)[1].split("\n\n", 1)[1], re.MULTILINE)
@@ -40,15 +46,28 @@ for verb in verbs:
     for option in wanted - named(page):
         wrong.append(f"{path.name if path.exists() else 'sluice.1'} does not name {option} of {verb}")
     if path.exists():
-        described = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", " ".join(
-            line.replace("\\-", "-") for line in re.findall(r"^\.TP\n\.B (\\-.*)$", page, re.MULTILINE))))  # fmt: skip
-        for option in described - wanted:
+        for option in described(page) - wanted:
             wrong.append(f"{path.name} describes {option}, which {verb} --help does not know")
-        if f"{path.name}\n" not in (folder / "CMakeLists.txt").read_text().replace(" ", "").replace("FILES", ""):
-            wrong.append(f"{path.name} is not installed")
+
+for program in map(pathlib.Path, programs):
+    pages = list(folder.glob(f"{program.name}.[18]"))
+    if len(pages) != 1:
+        wrong.append(f"{program.name} has {len(pages)} manual pages")
+        continue
+    page = pages[0].read_text()
+    wanted = options_of(said(program=program))
+    for option in sorted((wanted | described(page)) - (wanted & described(page))):
+        wrong.append(f"{option} of {program.name} is {'not in' if option in wanted else 'only in'} {pages[0].name}")
+
+for path in sorted(folder.glob("*.[158]")):
+    if path.name not in listed:
+        wrong.append(f"{path.name} is not installed")
+    for name, section in re.findall(r"^\.BR (sluice\S*) \((\d)\)", path.read_text().replace("\\-", "-"), re.MULTILINE):
+        if not (folder / f"{name}.{section}").exists():
+            wrong.append(f"{path.name} refers to {name}({section}), which is not there")
 
 if shutil.which("man"):
-    for path in sorted(folder.glob("*.1")):
+    for path in sorted(folder.glob("*.[158]")):
         done = subprocess.run(["man", "--warnings", "-l", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               text=True, env={"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin", "MANWIDTH": "80"})  # fmt: skip
         if done.returncode != 0 or done.stderr:
