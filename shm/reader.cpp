@@ -148,6 +148,7 @@ Reader::~Reader() {
   page_->sleeping.state.store(static_cast<std::uint32_t>(ReaderState::gone),
                               std::memory_order_release);
   SLUICE_KILL_POINT("detach.gone");
+  if (page_is_forsaken_) return;
   if (wake_ == nullptr) {
     arena_->free(page_cell_);
     return;

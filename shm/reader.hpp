@@ -56,6 +56,10 @@ class Reader {
   Result<void> start(std::shared_ptr<const View> wake_arena, std::uint64_t wake_offset,
                      UniqueFd process = UniqueFd{}, UniqueFd room_event = UniqueFd{});
 
+  /// Before start(): the page was offered, and nobody can say any more whether the publisher has
+  /// admitted it. It will say for ever that its reader is gone, and is not used again.
+  void forsake_page() noexcept { page_is_forsaken_ = true; }
+
   /// The next sample, or an empty one: empty, quota, evicted, ended.
   Sample take() noexcept;
   /// Fills `out` from the front; returns how many.
@@ -245,6 +249,7 @@ class Reader {
 
   std::shared_ptr<Arena> arena_;
   Cell page_cell_;
+  bool page_is_forsaken_ = false;
   ReaderPage* page_ = nullptr;
   ClaimPair* claims_ = nullptr;
   std::shared_ptr<const View> wake_arena_;

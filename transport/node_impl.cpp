@@ -252,7 +252,7 @@ void NodeImpl::link_up(bool again) {
 void NodeImpl::link_down(const Error& why) {
   log(LogLevel::warning, "the broker is away: " + why.message);
   // Who was not admitted yet asks again; the page that was offered says that its reader is gone.
-  for (const auto& [id, subscribed] : subscriptions_) subscribed.subscription->give_up_all();
+  for (const auto& [id, subscribed] : subscriptions_) subscribed.subscription->forsake_all();
 }
 
 void NodeImpl::link_changed() {

@@ -114,8 +114,8 @@ class NodeImpl final : private transport::LinkOwner {
   void send(const Subscribed& subscribed);
   void send(const Watched& watched);
   void found(const protocol::FoundT& found, std::vector<shm::UniqueFd> descriptors);
-  void admitted(std::uint64_t subscription_id, std::uint64_t stream_id, std::uint64_t node_id,
-                Result<transport::Received> answer);
+  void admitted(transport::Subscription& subscription, std::uint64_t stream_id,
+                std::uint64_t node_id, Result<transport::Received> answer);
   void admit(const protocol::AdmitT& admit, std::uint32_t request,
              std::vector<shm::UniqueFd> descriptors);
   void revoked(const protocol::RevokedT& revoked);

@@ -95,7 +95,10 @@ void NodeImpl::unsubscribe(std::uint64_t subscription_id) {
 }
 
 void NodeImpl::drop_subscription(std::uint64_t subscription_id) {
-  if (subscriptions_.erase(subscription_id) == 0) return;
+  const auto at = subscriptions_.find(subscription_id);
+  if (at == subscriptions_.end()) return;
+  at->second.subscription->abandon();
+  subscriptions_.erase(at);
   protocol::UnsubscribeT message;
   message.subscription_id = subscription_id;
   link_.request(std::move(message), {}, [](const Result<transport::Received>&) {});
@@ -116,17 +119,16 @@ void NodeImpl::found(const protocol::FoundT& found, std::vector<shm::UniqueFd> d
     return link_.tell(message);
   }
   link_.request(std::move(request->attach), request->descriptors,
-                [this, subscription = found.subscription_id, stream = found.stream_id,
+                [this, subscription = at->second.subscription, stream = found.stream_id,
                  node = found.node_id](Result<transport::Received> answer) {
-                  admitted(subscription, stream, node, std::move(answer));
+                  admitted(*subscription, stream, node, std::move(answer));
                 });
 }
 
-void NodeImpl::admitted(std::uint64_t subscription_id, std::uint64_t stream_id,
+// Also for a subscription that has ended meanwhile: only the answer tells what becomes of the page
+// that was offered.
+void NodeImpl::admitted(transport::Subscription& subscription, std::uint64_t stream_id,
                         std::uint64_t node_id, Result<transport::Received> answer) {
-  const auto at = subscriptions_.find(subscription_id);
-  if (at == subscriptions_.end()) return;
-  transport::Subscription& subscription = *at->second.subscription;
   const auto start = [&]() -> Result<void> {
     if (!answer) return answer.error();
     const protocol::AdmittedT* admitted = answer->message.body.AsAdmitted();
@@ -148,7 +150,10 @@ void NodeImpl::admitted(std::uint64_t subscription_id, std::uint64_t stream_id,
                               std::move(room));
   };
   if (auto started = start(); !started) {
-    log(LogLevel::warning, subscription.name() + ": not attached: " + started.error().message);
+    if (subscriptions_.contains(subscription.id())) {
+      log(LogLevel::warning, subscription.name() + ": not attached: " + started.error().message);
+    }
+    if (link_.state() != transport::Link::State::up) return subscription.forsake_all();
     subscription.give_up(stream_id);
   }
 }

@@ -128,7 +128,10 @@ Result<void> Subscription::start(std::uint64_t stream_id, const protocol::Admitt
   shm::Reader* reader = pending.attachment.reader.get();
   auto started = reader->start(std::move(wakes), admitted.wake_offset, std::move(process),
                                std::move(room_event));
-  if (!started) return started;
+  if (!started) {
+    reader->forsake_page();
+    return started;
+  }
   held_[stream_id] = {reader, pending.node_id, pending.held, pending.arena, pending.blind};
   const std::lock_guard lock{mutex_};
   inbox_.attachments.push_back(std::move(pending.attachment));
@@ -143,8 +146,16 @@ void Subscription::give_up(std::uint64_t stream_id) {
   notify();
 }
 
-void Subscription::give_up_all() {
-  while (!pending_.empty()) give_up(pending_.begin()->first);
+void Subscription::forsake_all() {
+  while (!pending_.empty()) {
+    pending_.begin()->second.attachment.reader->forsake_page();
+    give_up(pending_.begin()->first);
+  }
+}
+
+void Subscription::abandon() {
+  interrupt_ = [] {};
+  held_.clear();
 }
 
 void Subscription::stream_gone(std::uint64_t stream_id) {

@@ -90,9 +90,14 @@ class Subscription {
   Result<void> start(std::uint64_t stream_id, const protocol::AdmittedT& admitted,
                      std::shared_ptr<const shm::View> wakes, shm::UniqueFd process,
                      shm::UniqueFd room_event);
-  /// It has not, or the connection was lost first.
+  /// It has not.
   void give_up(std::uint64_t stream_id);
-  void give_up_all();
+  /// The connection was lost, and with it the answers: the publishers may have admitted the pages that
+  /// were offered.
+  void forsake_all();
+  /// The subscriber has gone. What is still being asked for is kept until it is answered: start() or
+  /// give_up() say what becomes of the page.
+  void abandon();
 
   /// The publisher of this stream has died or ended it; what it has published can still be taken.
   void stream_gone(std::uint64_t stream_id);

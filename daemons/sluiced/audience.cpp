@@ -40,14 +40,15 @@ void Broker::unfit(const Subscription& subscription, const Stream& stream,
 }
 
 void Broker::leave(const Stream& stream, Id subscription) {
-  for (const Question& question : attaching_.cancel(stream.id, subscription)) {
-    refuse_question(question, {Errc::refused, 0, "the subscription ended or was detached"});
-  }
+  // The publisher first: whoever is refused uses the page that it offered for something else.
   if (Session* session = session_of(stream.node)) {
     protocol::LeaveT leave;
     leave.stream_id = stream.id;
     leave.subscription_id = subscription;
     session->tell(leave);
+  }
+  for (const Question& question : attaching_.cancel(stream.id, subscription)) {
+    refuse_question(question, {Errc::refused, 0, "the subscription ended or was detached"});
   }
 }
 

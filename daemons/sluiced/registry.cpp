@@ -193,7 +193,14 @@ void Registry::end_subscription(Id id) {
   const Subscription* subscription = find_in(subscriptions_, id);
   if (subscription == nullptr) return;
   while (!subscription->attached.empty()) detach(*subscription->attached.begin(), id, true);
-  while (!subscription->found.empty()) detach(*subscription->found.begin(), id, false);
+  // Where it never asked, too: the broker before this one may have passed on a question whose
+  // answer the subscriber never got.
+  while (!subscription->found.empty()) {
+    if (const Stream* stream = find_in(streams_, *subscription->found.begin())) {
+      audience_.leave(*stream, id);
+    }
+    detach(*subscription->found.begin(), id, false);
+  }
   show_subscription(*subscription, protocol::Change::gone);
   audience_.ended(*subscription);
   nodes_.at(subscription->node).subscriptions.erase(id);

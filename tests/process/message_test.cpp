@@ -4,6 +4,7 @@
 #include "sluice/message_publisher.hpp"
 #include "sluice/message_subscriber.hpp"
 #include "tests/support/bus_fixture.hpp"
+#include "tests/support/early_child.hpp"
 
 #include <gtest/gtest.h>
 
@@ -445,13 +446,7 @@ TEST_F(MessageTest, SaysHowFarItHasCome) {
 }
 
 TEST_F(MessageTest, InAnInboxSurvivesItsSender) {
-  Node owner = node("owner");
-  auto inbox = MessageSubscriber::inbox(owner);
-  ASSERT_TRUE(inbox) << inbox.error().message;
-  Node other = node("other");
-  MessageSubscriber curious = subscriber(other, "inbox/#");
-  const pid_t sender = ::fork();
-  if (sender == 0) {
+  EarlyChild sender{[&] {
     Node child = node("sender");
     MessagePublisher out = publisher(child, "inbox/owner");
     if (!attached(out)) ::_exit(1);
@@ -459,9 +454,14 @@ TEST_F(MessageTest, InAnInboxSurvivesItsSender) {
       if (out.publish(std::to_string(i)) != Outcome::ok) ::_exit(2);
     }
     ::kill(::getpid(), SIGKILL);
-  }
-  int status = 0;
-  ASSERT_EQ(::waitpid(sender, &status, 0), sender);
+  }};
+  Node owner = node("owner");
+  auto inbox = MessageSubscriber::inbox(owner);
+  ASSERT_TRUE(inbox) << inbox.error().message;
+  Node other = node("other");
+  MessageSubscriber curious = subscriber(other, "inbox/#");
+  sender.start();
+  const int status = sender.wait();
   ASSERT_TRUE(WIFSIGNALED(status)) << WEXITSTATUS(status);
   for (int i = 0; i < 20; ++i) {
     Message message = inbox->receive(soon());

@@ -2,6 +2,7 @@
 #include "sluice/requester.hpp"
 #include "sluice/responder.hpp"
 #include "tests/support/bus_fixture.hpp"
+#include "tests/support/early_child.hpp"
 
 #include <gtest/gtest.h>
 
@@ -184,6 +185,11 @@ TEST_F(RequestTest, ThatIsCancelledBeforeItIsTakenIsNotHandled) {
 }
 
 TEST_F(RequestTest, OfADeadRequesterAreSeenByTheirWorker) {
+  EarlyChild mortal{[&] {
+    Node a = node("mortal");
+    auto asks = requester(a, "slow");
+    (void)asks->call("?", {.deadline = soon() + 1h});
+  }};
   std::atomic<bool> started{false};
   std::atomic<bool> cancelled{false};
   Worker worker{node("w"), "slow", [&](Request& r) {
@@ -191,19 +197,10 @@ TEST_F(RequestTest, OfADeadRequesterAreSeenByTheirWorker) {
                   while (!r.cancelled()) std::this_thread::sleep_for(1ms);
                   cancelled = true;
                 }};
-  const std::string socket = broker_.socket();
-  const pid_t mortal = ::fork();
-  if (mortal == 0) {
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    Node a = node_at(socket, "mortal");
-    auto asks = requester(a, "slow");
-    (void)asks->call("?", {.deadline = soon() + 1h});
-    ::_exit(0);
-  }
+  mortal.start();
   ASSERT_TRUE(eventually([&] { return started.load(); }));
   EXPECT_FALSE(cancelled);
-  ::kill(mortal, SIGKILL);
-  EXPECT_EQ(::waitpid(mortal, nullptr, 0), mortal);
+  mortal.end(SIGKILL);
   EXPECT_TRUE(eventually([&] { return cancelled.load(); }));
 }
 
@@ -422,34 +419,33 @@ TEST_F(RequestTest, GoToTheWorkerWithTheShortestBacklog) {
 }
 
 // A child process that serves, and dies at once when it is asked to.
-pid_t start_mortal(const std::string& socket, const std::string& name) {
-  const pid_t pid = ::fork();
-  if (pid != 0) return pid;
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  NodeOptions options;
-  options.name = name;
-  options.socket = socket;
-  auto node = Node::create(options);
-  if (!node) ::_exit(1);
-  auto responder = Responder::create(*node, "mortal", [](Request& r) {
-    if (r.text() == "die") ::kill(::getpid(), SIGKILL);
-    (void)r.reply("alive");
-  });
-  if (!responder) ::_exit(1);
-  (void)(*responder)->run();
-  ::_exit(0);
+EarlyChild make_mortal(const std::string& socket) {
+  return EarlyChild{[&] {
+    NodeOptions options;
+    options.name = "mortal";
+    options.socket = socket;
+    auto node = Node::create(options);
+    if (!node) ::_exit(1);
+    auto responder = Responder::create(*node, "mortal", [](Request& r) {
+      if (r.text() == "die") ::kill(::getpid(), SIGKILL);
+      (void)r.reply("alive");
+    });
+    if (!responder) ::_exit(1);
+    (void)(*responder)->run();
+  }};
 }
 
 TEST_F(RequestTest, IdempotentOnesGoToAnotherWorkerWhenOneDies) {
+  EarlyChild mortal = make_mortal(broker_.socket());
   Node a = node("a");
   auto asks = requester(a, "mortal");
-  const pid_t mortal = start_mortal(broker_.socket(), "mortal");
+  mortal.start();
   ASSERT_TRUE(served(*asks));
   Call call = asks->start(bytes("die"), {.deadline = soon() + 60s, .idempotent = true});
   Worker heir{node("heir"), "mortal", [](Request& r) {
                 (void)r.reply(r.message().info().redelivered ? "again" : "first");
               }};
-  EXPECT_EQ(::waitpid(mortal, nullptr, 0), mortal);
+  EXPECT_TRUE(WIFSIGNALED(mortal.wait()));
   const Reply reply = call.get();
   EXPECT_TRUE(reply) << reply.status.message;
   // "first" where the request was asked again since for a moment nobody served.
@@ -457,9 +453,10 @@ TEST_F(RequestTest, IdempotentOnesGoToAnotherWorkerWhenOneDies) {
 }
 
 TEST_F(RequestTest, OthersFailWhenTheirWorkerDies) {
+  EarlyChild mortal = make_mortal(broker_.socket());
   Node a = node("a");
   auto asks = requester(a, "mortal");
-  const pid_t mortal = start_mortal(broker_.socket(), "mortal");
+  mortal.start();
   ASSERT_TRUE(served(*asks));
   std::atomic<int> handled{0};
   Worker heir{node("heir"), "mortal", [&](Request& r) {
@@ -474,18 +471,19 @@ TEST_F(RequestTest, OthersFailWhenTheirWorkerDies) {
     EXPECT_EQ(reply.status.code, StatusCode::unavailable) << reply.status.message;
     break;
   }
-  EXPECT_EQ(::waitpid(mortal, nullptr, 0), mortal);
+  EXPECT_TRUE(WIFSIGNALED(mortal.wait()));
   EXPECT_TRUE(asks->call("?"));
 }
 
 TEST_F(RequestTest, FailAtOnceWhenTheLastWorkerDies) {
+  EarlyChild mortal = make_mortal(broker_.socket());
   Node a = node("a");
   auto asks = requester(a, "mortal");
-  const pid_t mortal = start_mortal(broker_.socket(), "mortal");
+  mortal.start();
   ASSERT_TRUE(served(*asks));
   const Reply reply = asks->call("die", {.deadline = Deadline::max() - 1s});
   EXPECT_EQ(reply.status.code, StatusCode::unavailable) << reply.status.message;
-  EXPECT_EQ(::waitpid(mortal, nullptr, 0), mortal);
+  EXPECT_TRUE(WIFSIGNALED(mortal.wait()));
   EXPECT_EQ(asks->call("?").status.code, StatusCode::unavailable);
 }
 

@@ -508,6 +508,8 @@ TEST_F(StageTest, GoesOnWhileTheBrokerIsDownAndIsKnownToTheNextOne) {
   ASSERT_TRUE(attached(in));
   ASSERT_TRUE(attached(stage.output()));
   std::thread runner{[&] { EXPECT_TRUE(stage.run()); }};
+  ASSERT_TRUE(publish(in, 7));
+  EXPECT_EQ(number_in(take(out)), 7u) << "both ends know of it";
   broker_.kill(SIGKILL);
   for (std::uint64_t i = 1; i <= 20; ++i) {
     ASSERT_TRUE(publish(in, i));

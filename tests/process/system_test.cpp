@@ -2,6 +2,7 @@
 #include "sluice/message_subscriber.hpp"
 #include "sluice/node.hpp"
 #include "tests/support/broker_process.hpp"
+#include "tests/support/early_child.hpp"
 #include "tests/support/must.hpp"
 
 #include <gtest/gtest.h>
@@ -57,47 +58,29 @@ class SystemTest : public testing::Test {
       return event["event"] == what && event.value("node", "") == node;
     });
   }
-  // A process with a node that lives until it is killed.
-  pid_t node_process(const NodeOptions& o) {
-    int ready[2];
-    EXPECT_EQ(::pipe(ready), 0);
-    const pid_t child = ::fork();
-    if (child == 0) {
-      auto made = Node::create(o);
-      (void)!::write(ready[1], made ? "+" : "-", 1);
-      for (;;) ::pause();
-    }
-    char answer = 0;
-    EXPECT_EQ(::read(ready[0], &answer, 1), 1);
-    EXPECT_EQ(answer, '+');
-    ::close(ready[0]);
-    ::close(ready[1]);
-    return child;
-  }
-  static void end(pid_t child, int signal) {
-    ::kill(child, signal);
-    ::waitpid(child, nullptr, 0);
-  }
-
   BrokerProcess broker_{SLUICE_SLUICED};
 };
 
 TEST_F(SystemTest, AProcessThatIsKilledIsReportedWithItsLastWords) {
-  Node watcher = node("watcher");
-  MessageSubscriber nodes = listen(watcher, "$sys/nodes");
   NodeOptions bell = options("bell");
   bell.version = "2.1";
   bell.capabilities = {"ring", "see"};
   bell.last_words = "{\"door\":\"open\"}";
-  const pid_t child = node_process(bell);
+  EarlyChild child{[&] {
+    const auto made = Node::create(bell);
+    if (made) ::pause();
+  }};
+  Node watcher = node("watcher");
+  MessageSubscriber nodes = listen(watcher, "$sys/nodes");
+  child.start();
   const json online = next(nodes, "online", "bell");
   ASSERT_TRUE(online.is_object());
-  EXPECT_EQ(online["pid"], child);
+  EXPECT_EQ(online["pid"], child.pid());
   EXPECT_EQ(online["uid"], ::geteuid());
   EXPECT_EQ(online["version"], "2.1");
   EXPECT_EQ(online["capabilities"], (json{"ring", "see"}));
   EXPECT_FALSE(online.contains("last_words"));
-  end(child, SIGKILL);
+  child.end(SIGKILL);
   const json died = next(nodes, "died", "bell");
   ASSERT_TRUE(died.is_object());
   EXPECT_EQ(died["last_words"], "{\"door\":\"open\"}");

@@ -233,7 +233,10 @@ std::string alone_with(const std::string& socket) {
   }
   const int file = ::open(place, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
   ::close(file);
-  if (::mount(source.c_str(), place, nullptr, MS_BIND, nullptr) != 0) return {};
+  if (::mount(source.c_str(), place, nullptr, MS_BIND, nullptr) != 0 ||
+      ::mount(nullptr, place, nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY, nullptr) != 0) {
+    return {};  // to connect is not to write
+  }
   if (::mount("none", "/tmp", "tmpfs", 0, nullptr) != 0) return {};
   return ::unshare(CLONE_NEWPID) == 0 ? place : "";
 }

@@ -30,20 +30,27 @@ class LocalLink {
     if (!stream) return std::move(stream).error();
     auto reader = shm::Reader::open(*stream, options, reader_arena_);
     if (!reader) return std::move(reader).error();
-    shm::AttachRequest request;
-    request.options = options;
-    request.reader_arena = view_of(*reader_arena_);
-    request.page_offset = (*reader)->page_offset();
-    request.wake_arena = wake_arena_;
-    request.event = std::move(event);
-    auto admission = publisher_->attach(std::move(request));
+    auto admission = admit(**reader, options, std::move(event));
     if (!admission) return std::move(admission).error();
-    last_id_ = admission->reader_id;
     shm::UniqueFd room{room_event_.valid() ? ::fcntl(room_event_.get(), F_DUPFD_CLOEXEC, 0) : -1};
     auto started = (*reader)->start(view_of(*wake_arena_), admission->wake_offset, shm::UniqueFd{},
                                     std::move(room));
     if (!started) return std::move(started).error();
     return reader;
+  }
+
+  /// The publisher's part of it.
+  Result<shm::Admission> admit(const shm::Reader& reader, const SubscriptionOptions& options,
+                               shm::UniqueFd event = shm::UniqueFd{}) {
+    shm::AttachRequest request;
+    request.options = options;
+    request.reader_arena = view_of(*reader_arena_);
+    request.page_offset = reader.page_offset();
+    request.wake_arena = wake_arena_;
+    request.event = std::move(event);
+    auto admission = publisher_->attach(std::move(request));
+    if (admission) last_id_ = admission->reader_id;
+    return admission;
   }
 
   shm::ReaderPtr attach(const SubscriptionOptions& options, shm::UniqueFd event = shm::UniqueFd{}) {

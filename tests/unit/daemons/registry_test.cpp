@@ -281,6 +281,15 @@ TEST_F(RegistryTest, AnEndedSubscriptionLeavesAllItsStreams) {
   EXPECT_EQ(audience_.take(), (Lines{"leave 10 20", "leave 11 20", "ended subscription 20"}));
 }
 
+// Whom the broker before this one attached, without living to tell: the publisher may know it.
+TEST_F(RegistryTest, AnEndedSubscriptionLeavesWhatItNeverAskedForToo) {
+  advertise(10, "a");
+  subscribe(20, "+");
+  audience_.take();
+  registry_.end_subscription(20);
+  EXPECT_EQ(audience_.take(), (Lines{"leave 10 20", "ended subscription 20"}));
+}
+
 TEST_F(RegistryTest, AnEndedStreamIsGoneForEachNodeOnce) {
   advertise(10, "t");
   subscribe(20, "t", 2);

@@ -2,6 +2,8 @@
 // any does the work.
 #include "tests/support/quiet.hpp"
 
+#include "shm/memory.hpp"
+
 #include "tests/support/local_link.hpp"
 #include "tests/support/process_link.hpp"
 #include "tests/support/traffic.hpp"
@@ -124,8 +126,9 @@ TEST(QuietChild, IsKilledByTheWakeUpOfASleeper) {
 // The kernel refuses to commit a slot: an outcome, and what was committed before goes on working.
 TEST(Shortage, OfMemoryIsAnOutcome) {
   Child child = Child::run([](int) {
-    StreamOptions options = small_stream(256);
-    options.max_loans = 256;
+    const auto many = static_cast<std::uint32_t>(page_bytes() / 16);  // slots, over several pages
+    StreamOptions options = small_stream(many);
+    options.max_loans = many;
     LocalLink small(options);
     options.pools = {{kLargeSlotBytes, 0}, {2 * kLargeSlotBytes, 0}};
     LocalLink large(options);

@@ -293,5 +293,26 @@ TEST(ReaderPages, ThatWereNeverAdmittedAreUsedAgainAtOnce) {
   EXPECT_EQ(link.reader_arena()->used(), 0u);
 }
 
+// The publisher has admitted the page, and the answer was lost on the way.
+TEST(ReaderPages, ThatAreForsakenTellThePublisherForEverThatTheirReaderIsGone) {
+  LocalLink link(small_stream(2));
+  const StreamDescriptors stream = must(link.publisher().share());
+  SubscriptionOptions reliable;
+  reliable.mode = DeliveryMode::reliable;
+  ReaderPtr reader = must(Reader::open(stream, reliable, link.reader_arena()));
+  const std::uint64_t offset = reader->page_offset();
+  ASSERT_TRUE(link.admit(*reader, reliable));
+  for (std::uint64_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(publish_number(link.publisher(), i), Outcome::ok);
+  }
+  EXPECT_NE(publish_number(link.publisher(), 2), Outcome::ok) << "it is waited for";
+  reader->forsake_page();
+  reader.reset();
+  const ReaderPtr second = must(Reader::open(stream, {}, link.reader_arena()));
+  EXPECT_NE(second->page_offset(), offset);
+  EXPECT_EQ(publish_number(link.publisher(), 2), Outcome::ok);
+  EXPECT_EQ(link.publisher().reader_count(), 0u);
+}
+
 }  // namespace
 }  // namespace sluice::shm
