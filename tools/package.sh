@@ -89,7 +89,7 @@ if [[ $preset ]]; then
   cmake_options=(-DCMAKE_TOOLCHAIN_FILE="$source/cmake/toolchains/$preset.cmake" -DSYSROOT="$sysroot"
     -DPKG_CONFIG_EXECUTABLE="$(command -v pkg-config)")
   libraries=$sysroot/usr/lib/$triplet
-  export SLUICE_PACKAGE_LIBS="$libraries $libraries/blas $libraries/lapack"
+  export SLUICE_PACKAGE_LIBS="$libraries $sysroot/lib/$triplet $libraries/blas $libraries/lapack"
   grep -v '^udeb:' "$sysroot/shlibs" | sort -u >"$tree/debian/shlibs.local"
 fi
 export SLUICE_PACKAGE_CMAKE="${cmake_options[*]}"
