@@ -12,12 +12,15 @@
 #include "transport/subscriber_impl.hpp"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 namespace sluice {
 namespace {
 
 using shm::to_ns;
+
+constexpr std::uint64_t kAgainNs = 10'000'000;  // until it is tried again what lacked memory
 
 SubscriptionStats stats_of(const shm::Reader& reader) {
   SubscriptionStats stats = transport::stats_of(reader.page());
@@ -44,8 +47,10 @@ void Subscriber::Impl::join(std::shared_ptr<NodeImpl> with,
   set->members.push_back(this);
 }
 
-void Subscriber::Impl::add(transport::Attachment attachment) {
+// Leaves it where it is when there is no memory.
+void Subscriber::Impl::add(transport::Attachment&& attachment) {
   attachment.reader->tell_load(worker, worker_backlog);
+  if (streams.size() == streams.capacity()) streams.reserve(2 * streams.size() + 1);
   if (!paused) set->set.add(*attachment.reader);
   streams.push_back(std::move(attachment));
 }
@@ -59,13 +64,25 @@ void Subscriber::Impl::pause(bool now) {
   paused = now;
 }
 
-// Off the path of messages: only when the inbox holds something.
+// Off the path of messages: only when the inbox holds something. Where memory is short it holds it
+// on: the next call tries again.
 bool Subscriber::Impl::take_in() noexcept {
   if (!subscription || !subscription->has_news()) return false;
-  transport::Subscription::News news = subscription->collect();
-  revoked = news.revoked;
-  for (transport::Attachment& attachment : news.attachments) add(std::move(attachment));
+  std::size_t taken = 0;
+  try {
+    subscription->collect(news);
+    revoked = news.revoked;
+    early.reserve(early.size() + news.pools.size());
+    for (; taken < news.attachments.size(); ++taken) add(std::move(news.attachments[taken]));
+    news.attachments.clear();
+  } catch (const std::bad_alloc&) {
+    const auto first = news.attachments.begin();
+    news.attachments.erase(first, first + static_cast<std::ptrdiff_t>(taken));
+    subscription->remind();
+    return false;
+  }
   for (transport::GrownPool& pool : news.pools) early.push_back(std::move(pool));
+  news.pools.clear();
   std::erase_if(early, [this](transport::GrownPool& pool) { return grow(pool); });
   for (const std::uint64_t gone : news.gone) {
     for (transport::Attachment& stream : streams) {
@@ -74,6 +91,7 @@ bool Subscriber::Impl::take_in() noexcept {
     std::erase_if(early,
                   [gone](const transport::GrownPool& pool) { return pool.stream_id == gone; });
   }
+  news.gone.clear();
   return true;
 }
 
@@ -89,8 +107,10 @@ bool Subscriber::Impl::grow(transport::GrownPool& pool) noexcept {
   return false;
 }
 
-// The stream has nothing more to give. Its memory is unmapped by the node's thread.
-void Subscriber::Impl::drop(std::size_t index) noexcept {
+// The stream has nothing more to give. Its memory is unmapped by the node's thread. False where
+// there is no memory to tell that thread: it stays, and is found ended again.
+bool Subscriber::Impl::drop(std::size_t index) noexcept {
+  if (!subscription->can_retire()) return false;
   transport::Attachment gone = std::move(streams[index]);
   streams.erase(streams.begin() + static_cast<std::ptrdiff_t>(index));
   SubscriptionStats last = stats_of(*gone.reader);
@@ -100,6 +120,7 @@ void Subscriber::Impl::drop(std::size_t index) noexcept {
   set->set.remove(*gone.reader);
   subscription->retire(std::move(gone));
   node->bury_later();
+  return true;
 }
 
 Sample Subscriber::Impl::take() noexcept {
@@ -125,7 +146,7 @@ Sample Subscriber::Impl::take() noexcept {
         why = Outcome::evicted;
         [[fallthrough]];
       case Outcome::ended:
-        drop(turn);
+        if (!drop(turn)) ++turn;
         break;
       case Outcome::quota:
         why = Outcome::quota;
@@ -293,7 +314,7 @@ void Subscriber::forget_ended() noexcept {
     transport::Attachment& stream = impl_->streams[i];
     const bool idle = !std::exchange(stream.resolved_from, false);
     if (impl_->subscription && idle && stream.forgettable) {
-      impl_->drop(i);
+      (void)impl_->drop(i);
     } else {
       stream.forgettable = stream.publisher_gone;
     }
@@ -338,6 +359,12 @@ bool WaitSet::Impl::take_in() noexcept {
   return any;
 }
 
+bool WaitSet::Impl::short_of_memory() const noexcept {
+  return std::any_of(members.begin(), members.end(), [](const Subscriber::Impl* member) {
+    return member->subscription->has_news();
+  });
+}
+
 bool WaitSet::Impl::settled() const noexcept {
   return std::any_of(members.begin(), members.end(), [](const Subscriber::Impl* member) {
     return member->revoked && !member->paused;
@@ -362,7 +389,10 @@ Outcome WaitSet::Impl::wait(std::uint64_t deadline_ns) noexcept {
     take_in();
     if (settled()) return Outcome::ok;
     shm::Reader* only = only_reader();
-    const Outcome outcome = only != nullptr ? only->wait(deadline_ns) : set.wait(deadline_ns);
+    const std::uint64_t until =
+        std::min(deadline_ns, short_of_memory() ? shm::deadline_in(kAgainNs) : shm::kNever);
+    const Outcome outcome = only != nullptr ? only->wait(until) : set.wait(until);
+    if (outcome == Outcome::timeout && until != deadline_ns) continue;
     if (outcome == Outcome::timeout) return outcome;
     if (outcome != Outcome::interrupted) return Outcome::ok;  // take() says what it is
   }

@@ -28,6 +28,8 @@ struct WaitSet::Impl {
   [[nodiscard]] shm::Reader* only_reader() const noexcept;
   /// A subscriber has something to say beside messages: it was revoked.
   [[nodiscard]] bool settled() const noexcept;
+  /// What came in could not be taken in for want of memory.
+  [[nodiscard]] bool short_of_memory() const noexcept;
 
   shm::WaitSet set;
   std::vector<Subscriber::Impl*> members;  // those of nodes
@@ -44,13 +46,13 @@ struct Subscriber::Impl {
 
   /// Made by a node: becomes a member of its set.
   void join(std::shared_ptr<NodeImpl> with, std::shared_ptr<transport::Subscription> as);
-  void add(transport::Attachment attachment);
+  void add(transport::Attachment&& attachment);
 
   Sample take() noexcept;
   Outcome wait(std::uint64_t deadline_ns) noexcept;
   bool take_in() noexcept;
   bool grow(transport::GrownPool& pool) noexcept;
-  void drop(std::size_t index) noexcept;
+  bool drop(std::size_t index) noexcept;
   void pause(bool paused);
   [[nodiscard]] const transport::Attachment* origin(const Sample& sample,
                                                     const shm::Reader* reader) const noexcept;
@@ -64,6 +66,7 @@ struct Subscriber::Impl {
   bool paused = false;  // its readers are not in the set
   WorkerState worker = WorkerState::ready;  // as told last
   std::uint32_t worker_backlog = 0;
+  transport::Subscription::News news;       // what is being taken in
   std::vector<transport::GrownPool> early;  // pools of streams that have not come in yet
   std::shared_ptr<transport::Subscription> subscription;
   std::shared_ptr<NodeImpl> node;

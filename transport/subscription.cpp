@@ -3,6 +3,8 @@
 #include "transport/quote.hpp"
 
 #include <algorithm>
+#include <iterator>
+#include <new>
 #include <utility>
 
 namespace sluice::transport {
@@ -25,6 +27,14 @@ std::unique_ptr<protocol::WantT> want_of(const SubscriptionOptions& options) {
   }
   want->recorder = options.recorder;
   return want;
+}
+
+// Moves all of `from` behind `to`, or nothing when there is no memory.
+template <class T>
+void append(std::vector<T>& to, std::vector<T>& from) {
+  to.reserve(to.size() + from.size());
+  to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
+  from.clear();
 }
 
 }  // namespace
@@ -50,17 +60,27 @@ std::string Subscription::name() const {
   return all;
 }
 
-Subscription::News Subscription::collect() {
+void Subscription::collect(News& news) {
   const std::lock_guard lock{mutex_};
+  news.revoked = inbox_.revoked;
+  append(news.attachments, inbox_.attachments);
+  append(news.pools, inbox_.pools);
+  append(news.gone, inbox_.gone);
   // relaxed: under the lock
   news_.store(false, std::memory_order_relaxed);
-  News news = std::move(inbox_);
-  inbox_ = News{};
-  inbox_.revoked = news.revoked;
-  return news;
 }
 
-void Subscription::retire(Attachment attachment) {
+bool Subscription::can_retire() noexcept {
+  try {
+    const std::lock_guard lock{mutex_};
+    graveyard_.reserve(graveyard_.size() + 1);
+    return true;
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+}
+
+void Subscription::retire(Attachment attachment) noexcept {
   const std::lock_guard lock{mutex_};
   graveyard_.push_back(std::move(attachment));
 }

@@ -68,14 +68,22 @@ class Subscription {
     std::vector<std::uint64_t> gone;  // streams whose publisher is no more
     bool revoked = false;
   };
-  News collect();
+  /// Adds what has come in to `news`; what does not fit in memory stays here.
+  void collect(News& news);
+  /// There is still something to collect, or to do with what was.
+  void remind() noexcept {
+    // relaxed: as above
+    news_.store(true, std::memory_order_relaxed);
+  }
   /// What streams that come from now on are told of the load here; the others, the readers tell.
   void tell_load(WorkerState state, std::uint32_t backlog) noexcept {
     // relaxed: a word that stands alone
     load_.store(shm::load_word(static_cast<std::uint32_t>(state), backlog),
                 std::memory_order_relaxed);
   }
-  void retire(Attachment attachment);
+  /// Whether the next retire() has the memory that it needs.
+  bool can_retire() noexcept;
+  void retire(Attachment attachment) noexcept;
 
   // --- the node's thread, under its lock ---
 
