@@ -209,6 +209,7 @@ std::uint64_t Group::unsettled(const LaneExtents& extents) const noexcept {
 // In turn, so that those who have equally many get equally many. `but`: the member of that number
 // only when there is no other one.
 GroupMember* Group::pick(std::uint32_t but) noexcept {
+  if (members_.size() == 1) return members_.front()->has_credit() ? members_.front() : nullptr;
   const auto rank = [but](const GroupMember& member) {
     const bool busy = load_state(member.load) == static_cast<std::uint32_t>(WorkerState::busy);
     return std::tuple{member.number == but, busy, member.burden()};

@@ -6,12 +6,14 @@
 
 #include <sys/eventfd.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace sluice::shm {
 namespace {
 
 constexpr std::uint64_t kPeriodicNs = 100'000;
+constexpr std::uint64_t kBytesAhead = 256;  // of the next slot, where it is small
 constexpr std::uint64_t kEntriesAhead = 4;  // no reader that keeps up looks at that one yet
 
 // References follow the payload at the next multiple of eight.
@@ -36,6 +38,7 @@ Outcome Publisher::publish(Loan&& loan) noexcept {
   const OwnerInside inside{lock_};
   const std::uint32_t pool = geometry_.pool_of(loan.slot_);
   const std::uint32_t index = loan.lane_;
+  prefetch_members();
   write_entry(loan, geometry_.stamped ? stamps_.now() : 0, true);
   SLUICE_KILL_POINT("publish.before_wake");
   wake_sleepers();
@@ -47,8 +50,22 @@ Outcome Publisher::publish(Loan&& loan) noexcept {
     prefetch_for_writing(&lane.ring[(lane.head + kEntriesAhead) & lane.mask]);
   }
   const std::uint32_t next = slots_.peek(pool);
-  if (next != kNoSlot) prefetch_for_writing(slots_.address(pool, next));
+  if (next == kNoSlot) return Outcome::ok;
+  std::byte* const slot = slots_.address(pool, next);
+  const std::uint64_t bytes = geometry_.pools[pool].slot_bytes;
+  const std::uint64_t ahead = bytes < kLargeSlotBytes ? std::min(bytes, kBytesAhead) : 1;
+  for (std::uint64_t at = 0; at < ahead; at += kCacheLine) prefetch_for_writing(slot + at);
   return Outcome::ok;
+}
+
+// What assign() will read of them is on its way while the entry is written.
+void Publisher::prefetch_members() const noexcept {
+  for (const std::unique_ptr<Group>& group : groups_) {
+    for (const GroupMember* const member : group->members()) {
+      __builtin_prefetch(&member->page->cursor);
+      __builtin_prefetch(&member->page->progress);
+    }
+  }
 }
 
 Outcome Publisher::publish(std::span<Loan> loans) noexcept {

@@ -266,6 +266,7 @@ class Publisher {
   Outcome hold(Loan& loan, Sample&& sample) noexcept;
 
   // publish.cpp
+  void prefetch_members() const noexcept;
   void write_entry(Loan& loan, std::uint64_t now, bool last) noexcept;
   void record_interval(std::uint64_t now) noexcept;
   void wake_sleepers() noexcept;

@@ -65,6 +65,9 @@ class Reader {
   /// Fills `out` from the front; returns how many.
   std::size_t take(std::span<Sample> out) noexcept;
 
+  /// Whether take() would say `empty`. Costs less than finding that out with take().
+  bool idle() noexcept;
+
   /// Reliable subscriptions: the message is dealt with. In any order; the publisher may go on when
   /// all older ones are acknowledged too. Does nothing for samples of other modes.
   void acknowledge(const Sample& sample) noexcept;
@@ -89,10 +92,10 @@ class Reader {
   /// evicted, interrupted. Spins as long as that pays, then sleeps.
   Outcome wait(std::uint64_t deadline_ns) noexcept;
 
-  /// Any thread: ends the wait() that is under way, or else the next one. Both see what the caller did
-  /// before, so that after mark_publisher_dead() the outcome is `ended` rather than `interrupted`. (A
-  /// reader in a WaitSet is interrupted through its set.) May wait itself, for the other thread to be
-  /// scheduled, 100 ms at most.
+  /// Any thread: ends the wait() that is under way, or else the next one. Both see what the caller
+  /// did before, so that after mark_publisher_dead() the outcome is `ended` rather than
+  /// `interrupted`. (A reader in a WaitSet is interrupted through its set.) May wait itself, for
+  /// the other thread to be scheduled, 100 ms at most.
   void interrupt() noexcept;
   /// Any thread: somebody knows that the publisher's process has died. What it published can be
   /// drained; then wait() and over() say `ended`.
@@ -138,10 +141,10 @@ class Reader {
   struct Lane {
     const Entry* ring = nullptr;
     std::uint64_t mask = 0;
-    std::uint64_t next = 1;      // sequence to take next
-    std::uint64_t cursor = 1;    // as in the page: all below are passed
+    std::uint64_t next = 1;            // sequence to take next
+    std::uint64_t cursor = 1;          // as in the page: all below are passed
     std::uint64_t waits_for_pool = 0;  // `next`, if it lies in a pool that is not mapped yet
-    std::vector<bool> acknowledged;  // reliable only: by place in the ring, ahead of the cursor
+    std::vector<bool> acknowledged;    // reliable only: by place in the ring, ahead of the cursor
     [[nodiscard]] std::size_t place_of(std::uint64_t sequence) const noexcept {
       return static_cast<std::size_t>(sequence & mask);
     }
@@ -163,8 +166,8 @@ class Reader {
   // A group's member: what the publisher assigned to it.
   struct Assignments {
     const GroupWakePage* page = nullptr;
-    std::uint64_t next = 0;     // to take
-    std::uint64_t settled = 0;  // all below are acknowledged or rejected, or will never be
+    std::uint64_t next = 0;       // to take
+    std::uint64_t settled = 0;    // all below are acknowledged or rejected, or will never be
     std::uint32_t rejected = 0;   // of those above
     bool waits_for_pool = false;  // `next` lies in a pool that is not mapped yet
     std::array<std::uint64_t, kMaxCredits> open{};  // by place: taken and not acknowledged; else 0
@@ -180,6 +183,7 @@ class Reader {
   [[gnu::always_inline]] Claim claim(std::uint32_t index, const Entry& entry, std::uint64_t seen,
                                      Claimed& out) noexcept;
   void hand_out(const Claimed& claimed, Sample& out) noexcept;
+  void pause_after_take() noexcept;
   Step take_assigned(Sample& out) noexcept;
   bool take_again(std::uint32_t index, const Entry& entry, std::uint64_t sequence,
                   Sample& out) noexcept;
@@ -208,7 +212,8 @@ class Reader {
   Place find(std::uint32_t slot, std::uint64_t size) noexcept {
     if (slot < geometry_.slots) [[likely]] {
       const std::uint32_t pool = geometry_.pool_of(slot);
-      if (size <= geometry_.capacity(pool) && pools_[pool].valid()) [[likely]] return Place::here;
+      if (size <= geometry_.capacity(pool) && pools_[pool].valid()) [[likely]]
+        return Place::here;
     }
     return look_for(slot, size);
   }
@@ -274,7 +279,8 @@ class Reader {
   bool can_spin_ = true;
   bool evicted_counted_ = false;
   std::atomic<bool> publisher_dead_{false};
-  std::atomic<bool> interrupted_{false};  // interrupt() was called, and no wait has ended for it yet
+  std::atomic<bool> interrupted_{
+      false};  // interrupt() was called, and no wait has ended for it yet
   unsigned pauses_ = 0;
 };
 

@@ -7,13 +7,13 @@
 //   3. set the claim bit of the slot (read-modify-write, seq_cst);
 //   4. read the sequence again (seq_cst): unchanged, so the words of step 2 belonged together and
 //      the slot is ours until we clear the bit. Changed: clear the bit, go on with a newer entry.
-#include <algorithm>
-#include <cstring>
-
 #include "shm/futex.hpp"
 #include "shm/histogram.hpp"
 #include "shm/kill_point.hpp"
 #include "shm/reader.hpp"
+
+#include <algorithm>
+#include <cstring>
 
 namespace sluice::shm {
 namespace {
@@ -21,6 +21,7 @@ namespace {
 // Who has just taken a message and finds no other waits a moment before it looks again: the
 // publisher is perhaps writing the next entry, and would have to fetch the line back.
 constexpr unsigned kPausesAfterTake = 2;
+constexpr std::uint64_t kSmallBytes = 256;
 constexpr unsigned kAttempts = 16;  // to catch up with a publisher that keeps overtaking
 // At most one message per millisecond of the stream is measured: every frame of a camera, few of a
 // flood. The publisher's stamps tell the time, so that not measuring costs no clock.
@@ -65,12 +66,34 @@ Sample Reader::take() noexcept {
       return sample;
     }
   }
-  if (pauses_ != 0) {
-    --pauses_;
-    cpu_relax();
-  }
+  pause_after_take();
   sample.outcome_ = finish();
   return sample;
+}
+
+void Reader::pause_after_take() noexcept {
+  if (pauses_ == 0) return;
+  --pauses_;
+  cpu_relax();
+}
+
+bool Reader::idle() noexcept {
+  if (assignments_) {
+    // relaxed: take() looks again, in order
+    const std::uint64_t assigned =
+        assignments_->page->assignments.assigned.load(std::memory_order_relaxed);
+    if (assigned > assignments_->next) return false;
+  }
+  for (std::uint32_t i = 0; i < geometry_.lane_count && !assignments_; ++i) {
+    const Lane& lane = lanes_[i];
+    // relaxed: as above
+    const std::uint64_t seen =
+        lane.ring[lane.next & lane.mask].sequence.load(std::memory_order_relaxed);
+    if ((seen & ~kRetired) >= lane.next) return false;
+  }
+  if (held() >= options_.max_held || over() != Outcome::ok) return false;
+  if (!assignments_) pause_after_take();
+  return true;
 }
 
 std::size_t Reader::take(std::span<Sample> out) noexcept {
@@ -175,8 +198,12 @@ inline Reader::Claim Reader::claim(std::uint32_t index, const Entry& entry, std:
   SLUICE_KILL_POINT("take.before_claim");
   if (valid) {
     // The payload is on its way while we claim it; a locked instruction would make its first read
-    // wait.
-    __builtin_prefetch(address_of(slot));
+    // wait. A message is read whole, a frame from its beginning.
+    const std::byte* const payload = address_of(slot);
+    __builtin_prefetch(payload);
+    for (std::uint64_t at = kCacheLine; at < size && size <= kSmallBytes; at += kCacheLine) {
+      __builtin_prefetch(payload + at);
+    }
     // sync claim (reader): the bit before the sequence is read again
     claims_[slot / 64].taken.fetch_or(bit_of(slot), std::memory_order_seq_cst);
   }
@@ -221,6 +248,8 @@ Reader::Step Reader::take_assigned(Sample& out) noexcept {
   // sync assign (reader): the entry and the assignment were written before
   const std::uint64_t assigned = mine.page->assignments.assigned.load(std::memory_order_acquire);
   if (assigned <= mine.next) return Step::nothing;
+  // Who assigns reads this line of ours; it comes back together with the word below.
+  prefetch_for_writing(&page_->progress);
   const std::size_t place = mine.next % kMaxCredits;
   // relaxed: acquired with the count, and not written again before it is settled
   const std::uint64_t word = mine.page->ring[place].load(std::memory_order_relaxed);
@@ -230,6 +259,9 @@ Reader::Step Reader::take_assigned(Sample& out) noexcept {
   Claim outcome = Claim::gone;
   LossCause cause = LossCause::invalid;
   bool held_still = false;  // we had this message before, and a sample of it lives
+  if (index < geometry_.lane_count) {
+    __builtin_prefetch(&lanes_[index].ring[sequence & lanes_[index].mask]);
+  }
   // sync progress (reader): before we ask whether we are still a member
   page_->progress.taken[0].store(mine.next + 1, std::memory_order_seq_cst);
   if (index < geometry_.lane_count && sequence != 0 && mine.next - mine.settled < kMaxCredits) {
@@ -297,7 +329,8 @@ bool Reader::take_again(std::uint32_t index, const Entry& entry, std::uint64_t s
 
 // A slot that is not simply here: its pool may be new, or not have come yet.
 Reader::Place Reader::look_for(std::uint32_t slot, std::uint64_t size) noexcept {
-  if (slot >= geometry_.slots) (void)learn_pools(control_.data(), geometry_);  // what is valid counts
+  if (slot >= geometry_.slots)
+    (void)learn_pools(control_.data(), geometry_);  // what is valid counts
   if (slot >= geometry_.slots) return Place::nowhere;
   const std::uint32_t pool = geometry_.pool_of(slot);
   if (size > geometry_.capacity(pool) || (forgone_pools_ >> pool & 1) != 0) return Place::nowhere;
