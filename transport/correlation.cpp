@@ -16,6 +16,9 @@
 // pthread_atfork counts in the child.
 #include "sluice/correlation.hpp"
 
+#include "transport/correlation.hpp"
+#include "transport/splitmix.hpp"
+
 #include <pthread.h>
 #include <sys/random.h>
 #include <time.h>
@@ -49,23 +52,16 @@ std::uint64_t milliseconds() {
   return clock_ns(CLOCK_REALTIME_COARSE) / 1'000'000u & kMillisecondsMask;
 }
 
-// splitmix64: one step and its output (Steele, Lea, Flood 2014).
-std::uint64_t mix(std::uint64_t& state) {
-  std::uint64_t z = (state += 0x9e37'79b9'7f4a'7c15);
-  z = (z ^ z >> 30) * 0xbf58'476d'1ce4'e5b9;
-  z = (z ^ z >> 27) * 0x94d0'49bb'1331'11eb;
-  return z ^ z >> 31;
-}
-
 // xoshiro256** (Blackman, Vigna 2018): not for secrets, which ids are not.
 class Generator {
  public:
+  std::uint64_t word() noexcept {
+    look_for_fork();
+    return random();
+  }
+
   CorrelationId next() noexcept {
-    const std::uint32_t generation = fork_generation;
-    if (generation_ != generation) {
-      seed();
-      generation_ = generation;
-    }
+    look_for_fork();
     const std::uint64_t now = milliseconds();
     if (now > last_) {
       last_ = now;
@@ -79,6 +75,15 @@ class Generator {
   }
 
  private:
+  void look_for_fork() noexcept {
+    // relaxed: changes in a child only, before it has a second thread
+    const std::uint32_t generation = fork_generation.load(std::memory_order_relaxed);
+    if (generation_ == generation) [[likely]]
+      return;
+    seed();
+    generation_ = generation;
+  }
+
   void advance() noexcept {
     low_ += 1 + (random() >> 32);
     if (low_ <= kTailLowMask) return;
@@ -102,7 +107,7 @@ class Generator {
     std::uint64_t base = clock_ns(CLOCK_REALTIME) ^ clock_ns(CLOCK_MONOTONIC) << 20 ^
                          static_cast<std::uint64_t>(::getpid()) << 40 ^
                          reinterpret_cast<std::uintptr_t>(this);
-    for (std::uint64_t& word : state_) word ^= mix(base);
+    for (std::uint64_t& word : state_) word ^= splitmix::next(base);
   }
 
   std::uint64_t random() noexcept {
@@ -125,7 +130,9 @@ class Generator {
   std::uint32_t generation_ = 0;
 };
 
-thread_local Generator generator;
+// Initial-exec: in a shared library the general model would call a function for each access. The 64
+// bytes fit into what the loader keeps for libraries that are opened later.
+[[gnu::tls_model("initial-exec")]] constinit thread_local Generator generator;
 
 constexpr std::size_t kBytes = 16;
 
@@ -151,6 +158,7 @@ int digit(char c) {
 }  // namespace
 
 CorrelationId new_correlation_id() noexcept { return generator.next(); }
+std::uint64_t random_word() noexcept { return generator.word(); }
 
 std::string to_string(const CorrelationId& id) {
   constexpr char kDigits[] = "0123456789abcdef";

@@ -123,6 +123,11 @@ bool Subscriber::Impl::drop(std::size_t index) noexcept {
   return true;
 }
 
+bool Subscriber::Impl::nothing() const noexcept {
+  return streams.size() == 1 && !revoked && !(subscription && subscription->has_news()) &&
+         streams.front().reader->idle();
+}
+
 Sample Subscriber::Impl::take() noexcept {
   if (subscription && subscription->has_news()) [[unlikely]]
     take_in();
@@ -223,7 +228,10 @@ Result<Subscriber> Subscriber::connect(int socket, const SubscriptionOptions& op
   return connect(socket, options, &set, timeout);
 }
 
-Sample Subscriber::take() noexcept { return impl_->take(); }
+Sample Subscriber::take() noexcept {
+  if (impl_->nothing()) return Sample{Outcome::empty};
+  return impl_->take();
+}
 std::size_t Subscriber::take(std::span<Sample> out) noexcept {
   std::size_t n = 0;
   while (n < out.size()) {

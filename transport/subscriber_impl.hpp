@@ -49,6 +49,9 @@ struct Subscriber::Impl {
   void add(transport::Attachment&& attachment);
 
   Sample take() noexcept;
+  /// Whether take() would say `empty`, where that is quickly found out: most subscriptions have one
+  /// stream, and who polls mostly finds nothing.
+  [[nodiscard]] bool nothing() const noexcept;
   Outcome wait(std::uint64_t deadline_ns) noexcept;
   bool take_in() noexcept;
   bool grow(transport::GrownPool& pool) noexcept;
@@ -63,7 +66,7 @@ struct Subscriber::Impl {
   std::size_t turn = 0;     // whose turn it is
   SubscriptionStats ended;  // of streams that are no more
   bool revoked = false;
-  bool paused = false;  // its readers are not in the set
+  bool paused = false;                      // its readers are not in the set
   WorkerState worker = WorkerState::ready;  // as told last
   std::uint32_t worker_backlog = 0;
   transport::Subscription::News news;       // what is being taken in

@@ -65,10 +65,11 @@ class SLUICE_EXPORT Request {
 
  private:
   friend class Responder;
-  Request(Responder* responder, Message message) noexcept
+  Request(Responder* responder, Message&& message) noexcept
       : responder_(responder), message_(std::move(message)) {}
   [[nodiscard]] bool withdrawn() const noexcept;
   Responder* responder_ = nullptr;
+  void* outlet_ = nullptr;  // where its replies go; the responder's
   Message message_;
 };
 

@@ -6,7 +6,8 @@
 namespace sluice {
 namespace {
 
-thread_local const Context* innermost = nullptr;
+// Initial-exec: in a shared library the general model would call a function for each access.
+[[gnu::tls_model("initial-exec")]] constinit thread_local const Context* innermost = nullptr;
 
 }  // namespace
 

@@ -10,6 +10,7 @@
 #include "sluice/duplicates.hpp"
 
 #include "sluice/correlation.hpp"
+#include "transport/splitmix.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -22,11 +23,7 @@ constexpr std::uint32_t kNone = UINT32_MAX;
 constexpr std::uint32_t kMaxCount = 1u << 20;
 constexpr int kDroppedAtOnce = 2;
 
-std::uint64_t mix(std::uint64_t z) {  // splitmix64's finalizer
-  z = (z ^ z >> 30) * 0xbf58'476d'1ce4'e5b9;
-  z = (z ^ z >> 27) * 0x94d0'49bb'1331'11eb;
-  return z ^ z >> 31;
-}
+using splitmix::mix;
 
 }  // namespace
 

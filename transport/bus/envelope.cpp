@@ -10,7 +10,7 @@
 namespace sluice {
 namespace {
 
-constexpr std::size_t kAlignment = 32;
+using bus::kHeaderAlignment;
 struct ExtensionHead {
   std::uint16_t id;
   std::uint16_t size;
@@ -56,15 +56,8 @@ const char* to_string(Codec codec) noexcept {
 }
 
 std::optional<Envelope> read_envelope(std::span<const std::byte> slot) noexcept {
-  if (slot.size() < sizeof(Envelope)) return std::nullopt;
   Envelope e;
-  std::memcpy(static_cast<void*>(&e), slot.data(), sizeof e);
-  const bool valid = e.magic == kEnvelopeMagic && e.version == kEnvelopeVersion && known(e.kind) &&
-                     e.codec <= Codec::text && e.hops <= kMaxHops && e.attempt != 0 &&
-                     e.header_bytes >= sizeof(Envelope) && e.header_bytes % kAlignment == 0 &&
-                     e.header_bytes <= kMaxHeaderBytes && e.header_bytes <= slot.size() &&
-                     e.id != MessageId{};
-  if (!valid) return std::nullopt;
+  if (!bus::read_envelope_to(slot, e)) return std::nullopt;
   return e;
 }
 
@@ -88,10 +81,20 @@ std::span<const std::byte> find_extension(std::span<const std::byte> slot, const
 std::size_t header_bytes_for(std::span<const std::size_t> extension_sizes) noexcept {
   std::size_t bytes = sizeof(Envelope);
   for (const std::size_t size : extension_sizes) bytes += sizeof(ExtensionHead) + padded(size);
-  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  return (bytes + kHeaderAlignment - 1) / kHeaderAlignment * kHeaderAlignment;
 }
 
 namespace bus {
+
+bool read_envelope_to(std::span<const std::byte> slot, Envelope& to) noexcept {
+  if (slot.size() < sizeof to) return false;
+  std::memcpy(static_cast<void*>(&to), slot.data(), sizeof to);
+  return to.magic == kEnvelopeMagic && to.version == kEnvelopeVersion && known(to.kind) &&
+         to.codec <= Codec::text && to.hops <= kMaxHops && to.attempt != 0 &&
+         to.header_bytes >= sizeof to && to.header_bytes % kHeaderAlignment == 0 &&
+         to.header_bytes <= kMaxHeaderBytes && to.header_bytes <= slot.size() &&
+         to.id != MessageId{};
+}
 
 void Extensions::write(std::span<std::byte> header) const noexcept {
   std::span<std::byte> rest = header.subspan(sizeof(Envelope));
@@ -107,12 +110,6 @@ void Extensions::write(std::span<std::byte> header) const noexcept {
     rest = rest.subspan(padded(item.bytes.size()));
   }
   if (!rest.empty()) std::memset(rest.data(), 0, rest.size());
-}
-
-std::size_t Extensions::header_bytes() const noexcept {
-  std::array<std::size_t, kMaxItems> sizes{};
-  for (std::size_t i = 0; i < count_; ++i) sizes[i] = items_[i].bytes.size();
-  return header_bytes_for({sizes.data(), count_});
 }
 
 }  // namespace bus

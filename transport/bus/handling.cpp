@@ -1,5 +1,7 @@
 #include "transport/bus/handling.hpp"
 
+#include "transport/splitmix.hpp"
+
 #include <algorithm>
 
 namespace sluice::bus {
@@ -13,13 +15,7 @@ constexpr std::uint64_t kBuryDelayMaxNs = 8'000'000'000;
 Handling::Handling(const HandlingRules& rules, std::uint64_t seed) noexcept
     : rules_(rules), policy_(rules.retry), random_(seed) {}
 
-// splitmix64.
-double Handling::chance() noexcept {
-  std::uint64_t z = (random_ += 0x9e37'79b9'7f4a'7c15);
-  z = (z ^ z >> 30) * 0xbf58'476d'1ce4'e5b9;
-  z = (z ^ z >> 27) * 0x94d0'49bb'1331'11eb;
-  return static_cast<double>((z ^ z >> 31) >> 11) * 0x1p-53;
-}
+double Handling::chance() noexcept { return splitmix::next_chance(random_); }
 
 Decision Handling::give_up(DeadLetterReason reason) const noexcept {
   return {rules_.dead_letters ? Then::bury : Then::drop, 0, reason};

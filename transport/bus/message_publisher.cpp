@@ -81,22 +81,26 @@ MessageLoan MessagePublisher::Impl::loan(std::uint64_t bytes, const MessageOptio
     result.loan_ = Loan{count(Outcome::rejected)};
     return result;
   }
-  bus::Extensions all = extensions;
-  all.add(ExtensionId::tracestate, context.tracestate);
-  const bus::Extensions* used = &all;
-  result.header_bytes_ = all.header_bytes();
-  result.loan_ = stream.loan(result.header_bytes_ + bytes, with.priority);
-  if (result.loan_.outcome() == Outcome::too_large && !context.tracestate.empty()) {
-    used = &extensions;
-    result.header_bytes_ = extensions.header_bytes();
-    result.loan_ = stream.loan(result.header_bytes_ + bytes, with.priority);
+  if (!context.tracestate.empty()) {
+    bus::Extensions all = extensions;
+    all.add(ExtensionId::tracestate, context.tracestate);
+    if (loan_behind(all, bytes, result)) return result;
   }
-  if (!result.loan_) {
-    count(result.loan_.outcome());
-    return result;
+  // Without it, where it does not fit as well.
+  if (result.loan_.outcome() == Outcome::too_large || context.tracestate.empty()) {
+    (void)loan_behind(extensions, bytes, result);
   }
-  used->write(result.loan_.bytes().first(result.header_bytes_));
+  if (!result) count(result.outcome());
   return result;
+}
+
+bool MessagePublisher::Impl::loan_behind(const bus::Extensions& extensions, std::uint64_t bytes,
+                                         MessageLoan& to) noexcept {
+  to.header_bytes_ = extensions.header_bytes();
+  to.loan_ = stream.loan(to.header_bytes_ + bytes, to.options_.priority);
+  if (!to.loan_) return false;
+  extensions.write(to.loan_.bytes().first(to.header_bytes_));
+  return true;
 }
 
 Outcome MessagePublisher::Impl::seal(MessageLoan& loan, const Special& special,
@@ -151,13 +155,16 @@ Outcome MessagePublisher::Impl::seal(MessageLoan& loan, const Special& special,
 
 Outcome MessagePublisher::Impl::send(MessageLoan&& loan, const Special& special,
                                      Published& published) noexcept {
-  MessageLoan mine = std::move(loan);
-  if (!mine) return mine.outcome();
-  const Outcome sealed = seal(mine, special, published.id);
-  if (sealed != Outcome::ok) return count(sealed);
-  const Priority priority = mine.options_.priority;
+  if (!loan) return loan.outcome();
+  const Outcome sealed = seal(loan, special, published.id);
+  if (sealed != Outcome::ok) {
+    loan.loan_ = Loan{};
+    return count(sealed);
+  }
+  const Priority priority = loan.options_.priority;
   published.queued = static_cast<std::uint32_t>(stream.subscriber_count());
-  const Outcome outcome = count(stream.publish(std::move(mine.loan_), published.reference));
+  const Outcome outcome = count(stream.publish(std::move(loan.loan_), published.reference));
+  if (outcome != Outcome::ok) loan.loan_ = Loan{};
   if (options.watermarks.changed && gauge.due()) {
     gauge.look(options.watermarks, stream.backlog(priority), room);
   }

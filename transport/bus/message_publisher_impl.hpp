@@ -65,7 +65,10 @@ struct MessagePublisher::Impl {
   /// small for both, the tracestate is left out, as its recommendation allows.
   MessageLoan loan(std::uint64_t bytes, const MessageOptions& options,
                    const bus::Extensions& extensions) noexcept;
-  /// Writes the envelope and publishes.
+  /// Whether there was a slot for it.
+  bool loan_behind(const bus::Extensions& extensions, std::uint64_t bytes,
+                   MessageLoan& to) noexcept;
+  /// Writes the envelope and publishes. The loan is empty afterwards in any case.
   Outcome send(MessageLoan&& loan, const Special& special, Published& published) noexcept;
   /// The same without publishing: ok, or why it must not be.
   Outcome seal(MessageLoan& loan, const Special& special, MessageId& id) noexcept;

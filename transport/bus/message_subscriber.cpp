@@ -109,12 +109,11 @@ bool MessageSubscriber::Impl::pass_interceptors(Message& message) noexcept {
 }
 
 bool MessageSubscriber::Impl::pass(Message& message) noexcept {
-  const auto envelope = read_envelope(message.sample_.bytes());
-  if (!envelope) {
+  const Envelope* const envelope = &message.envelope_;
+  if (!bus::read_envelope_to(message.sample_.bytes(), message.envelope_)) {
     ++counts.malformed;
     return false;
   }
-  message.envelope_ = *envelope;
   message.topic_ = stream.topic(message.sample_);
   const bool first = (sees_gaps || options.retained) && note_place(message);
   const MessageInfo& info = message.info();
@@ -206,16 +205,18 @@ Message MessageSubscriber::take() noexcept {
   if (impl_->options.watermarks.changed && impl_->gauge.due()) {
     impl_->gauge.look(impl_->options.watermarks, impl_->stream.backlog(), impl_->options.capacity);
   }
+  Message message;  // one for all tries, which is made where the caller wants it
   for (;;) {
-    Message message;
     message.sample_ = impl_->stream.take();
-    if (!message.sample_) return message;
+    if (!message.sample_) break;
     if (impl_->pass(message)) {
       ++impl_->counts.taken;
-      return message;
+      break;
     }
     impl_->stream.acknowledge(std::move(message.sample_));
+    message.gap_ = 0;
   }
+  return message;
 }
 
 std::size_t MessageSubscriber::take(std::span<Message> out) noexcept {
@@ -242,8 +243,7 @@ Message MessageSubscriber::receive(Deadline deadline) noexcept {
 }
 
 void MessageSubscriber::acknowledge(Message&& message) noexcept {
-  Message mine = std::move(message);
-  if (mine) impl_->stream.acknowledge(std::move(mine.sample_));
+  if (message) impl_->stream.acknowledge(std::move(message.sample_));
 }
 
 void MessageSubscriber::reject(Message&& message) noexcept {

@@ -10,6 +10,7 @@
 // generation. What could not even be asked needs no slot: its number says why (kRefused).
 #pragma once
 
+#include "shm/stamp_clock.hpp"
 #include "sluice/requester.hpp"
 #include "transport/bus/message_publisher_impl.hpp"
 #include "transport/bus/service.hpp"
@@ -41,6 +42,10 @@ struct Requester::Impl {
     rejected,
   };
   static constexpr std::uint64_t kRefused = std::uint64_t{1} << 63;
+  /// How long deadlines and workers are not looked at.
+  static constexpr std::uint64_t kSliceNs = 10'000'000;
+  static constexpr unsigned kSlotBits = 16;
+  static constexpr std::uint64_t kSlotMask = (1u << kSlotBits) - 1;
 
   enum class Stage : std::uint8_t { free, waiting, delayed, done };
   struct Slot {
@@ -82,7 +87,13 @@ struct Requester::Impl {
   MessageLoan loan(std::uint64_t bytes, const CallOptions& options) noexcept;
 
   /// Of a call that is not free; null for others.
-  Slot* slot_of(std::uint64_t number) noexcept;
+  Slot* slot_of(std::uint64_t number) noexcept {
+    const std::uint64_t index = number & kSlotMask;
+    if (index >= slots.size()) return nullptr;
+    Slot& slot = slots[static_cast<std::size_t>(index)];
+    const bool same = slot.stage != Stage::free && slot.generation == number >> kSlotBits;
+    return same ? &slot : nullptr;
+  }
   bool ready(std::uint64_t number) noexcept;
   bool wait(std::uint64_t number, std::uint64_t deadline_ns) noexcept;
   Reply get(std::uint64_t number) noexcept;
@@ -112,8 +123,9 @@ struct Requester::Impl {
   [[nodiscard]] Status lost(StatusCode code, std::string_view before,
                             std::string_view after) const noexcept;
   std::uint64_t refuse(Refusal refusal) noexcept;
-  void receive(Message message) noexcept;
-  void end(Slot& slot, Reply reply, std::uint64_t now) noexcept;
+  void receive(Message&& message) noexcept;
+  void end(Slot& slot, Reply&& reply, std::uint64_t now) noexcept;
+  bool take_interrupt() noexcept;
   bool try_later(Slot& slot, const Status& status, std::uint64_t now) noexcept;
   void withdraw(const Slot& slot) noexcept;
 
@@ -132,6 +144,7 @@ struct Requester::Impl {
   std::uint64_t chance = 0;     // of the jitter: a generator's state
   std::size_t ended_calls = 0;  // since the counter was looked at last
   std::vector<Callback> callbacks;
+  shm::StampClock clock;  // deadlines of calls, and when they were made
   std::atomic<bool> interrupted{false};
 };
 

@@ -12,6 +12,7 @@
 #include "sluice/responder.hpp"
 
 #include "shm/clock.hpp"
+#include "shm/stamp_clock.hpp"
 #include "transport/bus/message_publisher_impl.hpp"
 #include "transport/bus/service.hpp"
 
@@ -67,14 +68,18 @@ struct Responder::Impl {
     std::uint32_t early = 0;  // replies before the requester was attached
     bool attached = false;
   };
-  MessagePublisher* replies_for(const Message& request);
+  /// Null where nobody could get the answer. Outlets stay where they are while requests are here.
+  Outlet* outlet_for(const Message& request);
+  static Outlet* outlet_of(const Request& request) noexcept {
+    return static_cast<Outlet*>(request.outlet_);
+  }
   void await_requester(Outlet& outlet) noexcept;
   /// By the broker's word and its own stream's: nobody takes replies there any more.
-  [[nodiscard]] bool is_gone(const Message& request) const noexcept;
+  [[nodiscard]] static bool is_gone(const Outlet& outlet) noexcept;
   void forget_requesters(std::uint64_t now);
-  void handle(Responder& self, Message message);
-  Outcome send(const Message& request, MessageLoan&& loan, StatusCode code);
-  MessageLoan loan(const Message& request, std::uint64_t bytes, std::string_view sentence) noexcept;
+  void handle(Responder& self, Message&& message);
+  Outcome send(const Request& request, MessageLoan&& loan, StatusCode code);
+  MessageLoan loan(Request& request, std::uint64_t bytes, std::string_view sentence) noexcept;
   void finish(Message&& message);
   void tell_load(std::uint64_t finished = 0) noexcept;
 
@@ -83,7 +88,9 @@ struct Responder::Impl {
   std::string service;
   Handler handler;
   ResponderOptions options;
-  std::map<std::string, Outlet, std::less<>> replies;  // by topic
+  std::map<std::string, Outlet, std::less<>> replies;                          // by topic
+  std::map<std::string, Outlet, std::less<>>::iterator recent{replies.end()};  // used last
+  shm::StampClock clock;
   std::uint64_t forget_due_ns = 0;
   std::uint64_t handled_ns = 0;  // when a handler returned last
   std::size_t outstanding = 0;
@@ -94,10 +101,11 @@ struct Responder::Impl {
   std::atomic<Phase> phase{Phase::serving};
 };
 
-MessagePublisher* Responder::Impl::replies_for(const Message& request) {
+Responder::Impl::Outlet* Responder::Impl::outlet_for(const Message& request) {
   const std::string_view topic = bus::text_of_bytes(request.extension(ExtensionId::reply_to));
-  const auto known = replies.find(topic);
-  if (known != replies.end()) return &known->second.out;
+  if (recent != replies.end() && recent->first == topic) return &recent->second;
+  recent = replies.find(topic);
+  if (recent != replies.end()) return &recent->second;
   if (!bus::is_reply_topic(topic, service, request.envelope().source)) return nullptr;
   MessagePublisherOptions out;
   out.stream.lanes = {{replies_wanted(request) + bus::kEarlyReplies, bus::kEarlyReplies}};
@@ -109,7 +117,8 @@ MessagePublisher* Responder::Impl::replies_for(const Message& request) {
   out.interceptors = options.interceptors;
   auto made = MessagePublisher::create(node, topic, std::move(out));
   if (!made) return nullptr;
-  return &replies.emplace(std::string{topic}, Outlet{std::move(*made)}).first->second.out;
+  recent = replies.emplace(std::string{topic}, Outlet{std::move(*made)}).first;
+  return &recent->second;
 }
 
 // Only before more replies than are kept, and once: who is stopped does not hold us up again.
@@ -124,10 +133,8 @@ void Responder::Impl::await_requester(Outlet& outlet) noexcept {
   outlet.attached = true;
 }
 
-bool Responder::Impl::is_gone(const Message& request) const noexcept {
-  const auto at = replies.find(bus::text_of_bytes(request.extension(ExtensionId::reply_to)));
-  if (at == replies.end()) return false;
-  const Publisher& stream = at->second.out.impl_->stream;
+bool Responder::Impl::is_gone(const Outlet& outlet) noexcept {
+  const Publisher& stream = outlet.out.impl_->stream;
   return stream.subscriber_count() == 0 && stream.matching_count() == 0;
 }
 
@@ -135,41 +142,41 @@ bool Responder::Impl::is_gone(const Message& request) const noexcept {
 void Responder::Impl::forget_requesters(std::uint64_t now) {
   if (now < forget_due_ns || outstanding != 0) return;
   forget_due_ns = now + kForgetEveryNs;
-  std::erase_if(replies, [](const auto& item) {
-    const Publisher& stream = item.second.out.impl_->stream;
-    return stream.matching_count() == 0 && stream.subscriber_count() == 0;
-  });
+  std::erase_if(replies, [](const auto& item) { return is_gone(item.second); });
+  recent = replies.end();
 }
 
-MessageLoan Responder::Impl::loan(const Message& request, std::uint64_t bytes,
+MessageLoan Responder::Impl::loan(Request& request, std::uint64_t bytes,
                                   std::string_view sentence) noexcept {
-  MessagePublisher* out = nullptr;
-  try {
-    out = replies_for(request);
-  } catch (const std::bad_alloc&) {  // as if the requester were gone
+  if (request.outlet_ == nullptr) {  // there was no memory for it
+    try {
+      request.outlet_ = outlet_for(request.message_);
+    } catch (const std::bad_alloc&) {  // as if the requester were gone
+    }
   }
-  MessageLoan none;
-  if (out == nullptr) return none;
+  Outlet* const outlet = outlet_of(request);
+  if (outlet == nullptr) return {};
+  const Message& asked = request.message_;
   MessageOptions with;
-  with.priority = request.info().priority;
-  with.destination = request.envelope().source;
-  with.correlation = request.info().correlation;
+  with.priority = asked.info().priority;
+  with.destination = asked.envelope().source;
+  with.correlation = asked.info().correlation;
   bus::Extensions extensions;
   extensions.add(ExtensionId::error, sentence);
-  return out->impl_->loan(bytes, with, extensions);
+  return outlet->out.impl_->loan(bytes, with, extensions);
 }
 
-Outcome Responder::Impl::send(const Message& request, MessageLoan&& reply, StatusCode code) {
-  const auto out = replies.find(bus::text_of_bytes(request.extension(ExtensionId::reply_to)));
-  if (out == replies.end()) return Outcome::no_subscriber;
+Outcome Responder::Impl::send(const Request& request, MessageLoan&& reply, StatusCode code) {
+  Outlet* const outlet = outlet_of(request);
+  if (outlet == nullptr) return Outcome::no_subscriber;
   MessagePublisher::Impl::Special special;
   special.kind = MessageKind::reply;
   special.status = static_cast<std::uint16_t>(code);
-  special.call = request.envelope().call;
+  special.call = request.message_.envelope().call;
   Published published;
-  if (!out->second.attached) await_requester(out->second);
+  if (!outlet->attached) await_requester(*outlet);
   tell_load(1);  // before: who has the answer asks again, and shall see that we are free
-  const Outcome outcome = out->second.out.impl_->send(std::move(reply), special, published);
+  const Outcome outcome = outlet->out.impl_->send(std::move(reply), special, published);
   if (outcome != Outcome::ok) ++counts.unanswered;
   return outcome;
 }
@@ -198,7 +205,7 @@ void Responder::Impl::tell_load(std::uint64_t finished) noexcept {
   stream.tell_load(state, backlog);
 }
 
-void Responder::Impl::handle(Responder& self, Message message) {
+void Responder::Impl::handle(Responder& self, Message&& message) {
   const Envelope& envelope = message.envelope();
   if (envelope.kind != MessageKind::request) {
     requests.acknowledge(std::move(message));
@@ -206,7 +213,7 @@ void Responder::Impl::handle(Responder& self, Message message) {
   }
   Request request{&self, std::move(message)};
   ++outstanding;
-  const std::uint64_t start = shm::now_ns();
+  const std::uint64_t start = clock.now();
   const std::uint64_t expires = request.message_.envelope().expires_ns;
   if ((expires != 0 && start >= expires) || request.withdrawn()) {
     ++counts.cancelled;
@@ -214,6 +221,8 @@ void Responder::Impl::handle(Responder& self, Message message) {
     finish(std::move(request.message_));
     return;
   }
+  Outlet* const outlet = outlet_for(request.message_);
+  request.outlet_ = outlet;
   const bool twice = request.message_.info().redelivered &&
                      (request.message_.envelope().flags & kFlagIdempotent) == 0;
   if (twice) {
@@ -221,7 +230,7 @@ void Responder::Impl::handle(Responder& self, Message message) {
     (void)request.reply(Status{StatusCode::unavailable, std::string{died_sentence()}});
     return;
   }
-  if (replies_for(request.message_) == nullptr) {  // nobody could get the answer
+  if (outlet == nullptr) {  // nobody could get the answer
     ++counts.unanswered;
     request.responder_ = nullptr;
     finish(std::move(request.message_));
@@ -237,7 +246,7 @@ void Responder::Impl::handle(Responder& self, Message message) {
     if (request)
       (void)request.reply(Status{StatusCode::internal, "the handler threw no exception of std"});
   }
-  handled_ns = shm::now_ns();
+  handled_ns = clock.now();
   if (handled_ns - start > static_cast<std::uint64_t>(options.slow.count())) ++counts.slow;
 }
 
@@ -285,7 +294,8 @@ std::size_t Responder::step(Deadline deadline) {
         it.last = message.outcome();
         break;
       }
-      it.tell_load();
+      // A single requester knows of what we are about to do, and reads the line that says so.
+      it.tell_load(it.requests.stream().stream_count() == 1 ? 1 : 0);
       it.handle(*this, std::move(message));
       ++count;
     }
@@ -297,9 +307,11 @@ std::size_t Responder::step(Deadline deadline) {
     // What cannot be taken must end no wait; and others of a shared set may have ended it.
     it.requests.stream().pause(it.outstanding >= it.options.max_held ||
                                it.last == Outcome::not_allowed);
-    const bool over = waited && shm::now_ns() >= bus::to_ns(deadline);
+    // Who polls does not wait, and is not made ready to.
+    const std::uint64_t now = waited ? shm::now_ns() : it.clock.now();
+    const bool over = now >= bus::to_ns(deadline);
     if (!over && it.requests.wait(deadline) == Outcome::ok) continue;
-    it.forget_requesters(shm::now_ns());
+    it.forget_requesters(now);
     return 0;
   }
 }
@@ -344,12 +356,15 @@ const std::string& Responder::service() const noexcept { return impl_->service; 
 // ---------------------------------------------------------------------------------------
 
 Request::Request(Request&& other) noexcept
-    : responder_(std::exchange(other.responder_, nullptr)), message_(std::move(other.message_)) {}
+    : responder_(std::exchange(other.responder_, nullptr)),
+      outlet_(other.outlet_),
+      message_(std::move(other.message_)) {}
 
 Request& Request::operator=(Request&& other) noexcept {
   if (this != &other) {
     if (*this) (void)reply(Status{StatusCode::internal});
     responder_ = std::exchange(other.responder_, nullptr);
+    outlet_ = other.outlet_;
     message_ = std::move(other.message_);
   }
   return *this;
@@ -368,7 +383,8 @@ bool Request::cancelled() const noexcept {
   if (!message_) return true;
   const std::uint64_t expires = message_.envelope().expires_ns;
   return (expires != 0 && shm::now_ns() >= expires) || withdrawn() ||
-         (responder_ != nullptr && responder_->impl_->is_gone(message_));
+         (responder_ != nullptr && outlet_ != nullptr &&
+          Responder::Impl::is_gone(*Responder::Impl::outlet_of(*this)));
 }
 
 bool Request::withdrawn() const noexcept {
@@ -381,15 +397,14 @@ bool Request::withdrawn() const noexcept {
 
 MessageLoan Request::loan(std::uint64_t bytes) noexcept {
   if (!*this) return {};
-  return responder_->impl_->loan(message_, bytes, {});
+  return responder_->impl_->loan(*this, bytes, {});
 }
 
 Outcome Request::reply(MessageLoan&& loan) noexcept {
   MessageLoan mine = std::move(loan);
   if (!*this) return Outcome::empty;
   Responder::Impl& it = *std::exchange(responder_, nullptr)->impl_;
-  const Outcome outcome =
-      mine ? it.send(message_, std::move(mine), StatusCode::ok) : mine.outcome();
+  const Outcome outcome = mine ? it.send(*this, std::move(mine), StatusCode::ok) : mine.outcome();
   it.finish(std::move(message_));
   return outcome;
 }
@@ -414,14 +429,14 @@ Outcome Request::reply(std::string_view text) noexcept { return reply(bus::bytes
 Outcome Request::reply(const Status& status, std::span<const std::byte> details) noexcept {
   if (!*this) return Outcome::empty;
   Responder::Impl& it = *std::exchange(responder_, nullptr)->impl_;
-  MessageLoan slot = it.loan(message_, details.size(), status.message);
-  if (!slot && !details.empty()) slot = it.loan(message_, 0, status.message);
+  MessageLoan slot = it.loan(*this, details.size(), status.message);
+  if (!slot && !details.empty()) slot = it.loan(*this, 0, status.message);
   Outcome outcome = slot.outcome();
   if (slot) {
     if (!details.empty() && slot.bytes().size() == details.size()) {
       std::memcpy(slot.bytes().data(), details.data(), details.size());
     }
-    outcome = it.send(message_, std::move(slot), status.code);
+    outcome = it.send(*this, std::move(slot), status.code);
   }
   if (!status.ok()) ++it.counts.failed;
   it.finish(std::move(message_));

@@ -12,8 +12,14 @@
 #include "sluice/trace_context.hpp"
 
 #include "sluice/correlation.hpp"
+#include "transport/correlation.hpp"
+
+#include <endian.h>
 
 #include <algorithm>
+#include <cstring>
+#include <functional>
+#include <numeric>
 #include <utility>
 
 namespace sluice {
@@ -58,22 +64,21 @@ void print_hex(std::string& text, const std::array<std::uint8_t, Bytes>& bytes) 
 
 template <std::size_t Bytes>
 bool any(const std::array<std::uint8_t, Bytes>& bytes) {
-  return std::any_of(bytes.begin(), bytes.end(), [](std::uint8_t byte) { return byte != 0; });
+  static_assert(Bytes % 8 == 0);
+  std::array<std::uint64_t, Bytes / 8> words;
+  std::memcpy(words.data(), bytes.data(), Bytes);
+  return std::accumulate(words.begin(), words.end(), std::uint64_t{0}, std::bit_or{}) != 0;
 }
 
 void store(std::uint64_t word, std::uint8_t* bytes) {
-  for (int i = 0; i < 8; ++i) bytes[i] = static_cast<std::uint8_t>(word >> (56 - 8 * i));
+  const std::uint64_t big_endian = htobe64(word);
+  std::memcpy(bytes, &big_endian, sizeof big_endian);
 }
 
-// The ids' generator is at hand and differs in every thread and process; mixed (splitmix64's
-// finalizer), so that spans made one after the other share no digits. Never zero.
+// Never zero.
 void new_span(TraceContext& context) {
-  const CorrelationId id = new_correlation_id();
-  std::uint64_t z = id.low ^ id.high * 0x9e37'79b9'7f4a'7c15;
-  z = (z ^ z >> 30) * 0xbf58'476d'1ce4'e5b9;
-  z = (z ^ z >> 27) * 0x94d0'49bb'1331'11eb;
-  z ^= z >> 31;
-  store(z + (z == 0), context.span_id.data());
+  const std::uint64_t word = random_word();
+  store(word + (word == 0), context.span_id.data());
 }
 
 bool is_key_char(char c) {

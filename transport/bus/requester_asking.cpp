@@ -1,0 +1,273 @@
+// Making a call: what is looked at before a request is written, the slot that remembers it, and the
+// request itself, the first and the later ones.
+//
+// Everything that can refuse a call is asked before the request is published; what was refused has
+// no slot, only a number that says why.
+#include "shm/clock.hpp"
+#include "transport/bus/requester_impl.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <thread>
+
+namespace sluice {
+namespace {
+
+constexpr std::chrono::microseconds kAttachPause{100};
+
+}  // namespace
+
+// --- slots
+
+std::uint64_t Requester::Impl::occupy() noexcept {
+  if (vacant.empty()) return 0;
+  const std::uint32_t index = vacant.back();
+  vacant.pop_back();
+  slots[index].generation = next_generation++;
+  slots[index].attempt = 1;
+  return slots[index].generation << kSlotBits | index;
+}
+
+Requester::Impl::Slot& Requester::Impl::at(std::uint64_t number) noexcept {
+  return slots[static_cast<std::size_t>(number & kSlotMask)];
+}
+
+std::uint64_t Requester::Impl::number_of(const Slot& slot) const noexcept {
+  return slot.generation << kSlotBits | static_cast<std::uint64_t>(&slot - slots.data());
+}
+
+void Requester::Impl::vacate(std::uint64_t number) noexcept {
+  const auto index = static_cast<std::uint32_t>(number & kSlotMask);
+  Slot& slot = slots[index];
+  slot.stage = Stage::free;
+  slot.generation = 0;
+  // What get() has moved away need not be cleared: this is on the way of every call.
+  if (slot.answered) slot.answered = nullptr;
+  if (slot.reply.message) slot.reply.message = Message{};
+  slot.reply.status.message.clear();
+  slot.may_repeat = false;
+  slot.permit = {};
+  slot.copy.clear();
+  vacant.push_back(index);
+}
+
+// --- asking
+
+std::uint64_t Requester::Impl::deadline_of(const CallOptions& call,
+                                           std::uint64_t now) const noexcept {
+  std::uint64_t deadline =
+      call.deadline == Deadline::max()
+          ? now + static_cast<std::uint64_t>(std::max<std::int64_t>(options.timeout.count(), 0))
+          : bus::to_ns(call.deadline);
+  const std::uint64_t outer = current_context().deadline_ns;
+  if (outer != 0) deadline = std::min(deadline, outer);
+  return deadline;
+}
+
+// Nobody serves: that is known at once. A worker that the broker knows of, but that is only just
+// attaching, is waited for.
+bool Requester::Impl::has_worker(std::uint64_t deadline_ns) noexcept {
+  const Publisher& stream = requests.stream();
+  if (stream.subscriber_count() != 0) [[likely]]
+    return true;
+  while (stream.matching_count() != 0 && shm::now_ns() < deadline_ns) {
+    std::this_thread::sleep_for(kAttachPause);
+    if (stream.subscriber_count() != 0) return true;
+  }
+  return false;
+}
+
+Requester::Impl::Refusal Requester::Impl::refusal_of(Outcome outcome) noexcept {
+  switch (outcome) {
+    case Outcome::too_large:
+      return Refusal::too_large;
+    case Outcome::rejected:
+      return Refusal::rejected;
+    case Outcome::not_allowed:
+      return Refusal::no_right;
+    case Outcome::ended:
+      return Refusal::unavailable;
+    default:
+      return Refusal::no_room;
+  }
+}
+
+Status Requester::Impl::sentence_of(Refusal refusal) const {
+  const std::string named = "'" + service + "'";
+  switch (refusal) {
+    case Refusal::unavailable:
+      return {StatusCode::unavailable, "nobody serves " + named};
+    case Refusal::too_many:
+      return {StatusCode::resource_exhausted,
+              "max_calls calls of " + named + " are outstanding; raise it, or wait for some"};
+    case Refusal::breaker_open:
+      return {StatusCode::unavailable, "the circuit breaker of " + named + " is open"};
+    case Refusal::too_large:
+      return {StatusCode::invalid_argument,
+              "the request is larger than RequesterOptions::request_bytes"};
+    case Refusal::no_room:
+      return {StatusCode::resource_exhausted,
+              "the workers of " + named + " are behind: there is no room for another request"};
+    case Refusal::too_many_hops:
+      return {StatusCode::aborted, "the request would make more than the allowed hops: a loop?"};
+    case Refusal::no_right:
+      return {StatusCode::permission_denied,
+              "the broker has taken away the right to request " + named};
+    case Refusal::too_late:
+      return {StatusCode::deadline_exceeded, "the deadline had passed before the request was made"};
+    case Refusal::rejected:
+      return {StatusCode::failed_precondition, "an interceptor refused the request"};
+  }
+  return {};
+}
+
+Status Requester::Impl::status_of(Refusal refusal) const noexcept {
+  try {
+    return sentence_of(refusal);
+  } catch (const std::bad_alloc&) {
+    return {StatusCode::resource_exhausted};
+  }
+}
+
+Status Requester::Impl::lost(StatusCode code, std::string_view before,
+                             std::string_view after) const noexcept {
+  Status status{code};
+  try {
+    status.message.append(before).append("'").append(service).append("'").append(after);
+  } catch (const std::bad_alloc&) {
+  }
+  return status;
+}
+
+std::uint64_t Requester::Impl::refuse(Refusal refusal) noexcept {
+  ++counts.calls;
+  ++counts.failed;
+  if (refusal == Refusal::breaker_open) ++counts.refused;
+  return kRefused | static_cast<std::uint64_t>(refusal);
+}
+
+MessageLoan Requester::Impl::loan(std::uint64_t bytes, const CallOptions& call) noexcept {
+  MessageOptions with;
+  with.priority = call.priority;
+  bus::Extensions extensions;
+  extensions.add(ExtensionId::reply_to, reply_to);
+  extensions.add(ExtensionId::max_calls, std::as_bytes(std::span{&options.max_calls, 1}));
+  MessageLoan slot = requests.impl_->loan(bytes, with, extensions);
+  // One worker is slow, or not running just now, and keeps an old request, behind which the others
+  // have handled as many as there are places. There is room again as soon as it has answered.
+  for (std::uint64_t deadline_ns = 0; slot.outcome() == Outcome::full;) {
+    const std::uint64_t now = shm::now_ns();
+    if (deadline_ns == 0) deadline_ns = deadline_of(call, now);
+    if (vacant.empty() || now >= deadline_ns || requests.stream().subscriber_count() == 0) break;
+    slot = requests.impl_->loan(bytes, with, extensions);
+  }
+  return slot;
+}
+
+Outcome Requester::Impl::ask(Slot& slot, std::uint64_t number, MessageLoan&& request) noexcept {
+  MessagePublisher::Impl::Special special;
+  special.kind = MessageKind::request;
+  special.flags = slot.options.idempotent ? kFlagIdempotent : std::uint8_t{0};
+  special.attempt = static_cast<std::uint8_t>(std::min(slot.attempt, 255u));
+  special.call = number;
+  special.expires_ns = slot.deadline_ns;
+  Published published;
+  const Outcome outcome = requests.impl_->send(std::move(request), special, published);
+  slot.request = published.reference;
+  if (outcome == Outcome::ok) slot.stage = Stage::waiting;
+  return outcome;
+}
+
+Outcome Requester::Impl::ask_again(Slot& slot, std::uint64_t number) noexcept {
+  const ScopedContext scope{slot.context};
+  MessageLoan request = loan(slot.copy.size(), slot.options);
+  if (!request) return request.outcome();
+  if (!slot.copy.empty()) {
+    std::memcpy(request.bytes().data(), slot.copy.data(), slot.copy.size());
+  }
+  return ask(slot, number, std::move(request));
+}
+
+// What is looked at before a request is written, cheapest first.
+Requester::Impl::Opening Requester::Impl::open(const CallOptions& call) noexcept {
+  Opening opening;
+  opening.now = clock.now();
+  opening.deadline_ns = deadline_of(call, opening.now);
+  if (opening.now >= opening.deadline_ns) {
+    opening.refusal = Refusal::too_late;
+  } else if (current_context().hops >= kMaxHops) {
+    opening.refusal = Refusal::too_many_hops;
+  } else if (!has_worker(opening.deadline_ns)) {
+    opening.refusal = Refusal::unavailable;
+  } else if (vacant.empty()) {
+    opening.refusal = Refusal::too_many;
+  } else if (options.use_breaker) {
+    opening.permit = breaker.allow(opening.now);
+    if (!opening.permit.allowed) opening.refusal = Refusal::breaker_open;
+  }
+  return opening;
+}
+
+// The number of the call, which is kRefused and more where it could not be made.
+std::uint64_t Requester::Impl::launch(const Opening& opening, const CallOptions& call,
+                                      MessageLoan&& request) noexcept {
+  Outcome outcome = request.outcome();
+  if (request) {
+    const std::uint64_t number = occupy();
+    Slot& slot = at(number);
+    slot.options = call;
+    slot.deadline_ns = opening.deadline_ns;
+    slot.started_ns = opening.now;
+    slot.permit = opening.permit;
+    outcome = ask(slot, number, std::move(request));
+    if (outcome == Outcome::ok) {
+      ++counts.calls;
+      retry.attempted();
+      return number;
+    }
+    vacate(number);
+  }
+  if (opening.permit.allowed) breaker.abandoned(opening.permit);
+  return refuse(refusal_of(outcome));
+}
+
+Requester::Impl::Asked Requester::Impl::start(Requester& self, std::span<const std::byte> request,
+                                              const CallOptions& call) noexcept {
+  const Opening opening = open(call);
+  if (opening.refusal == Refusal::unavailable && fallback) {
+    return fallback->impl_->start(*fallback, request, call);
+  }
+  if (opening.refusal) return {refuse(*opening.refusal), &self};
+  MessageLoan message = loan(request.size(), call);
+  if (message && !request.empty()) {
+    std::memcpy(message.bytes().data(), request.data(), request.size());
+  }
+  const std::uint64_t number = launch(opening, call, std::move(message));
+  if (Slot* slot = slot_of(number); slot != nullptr) remember(*slot, request);
+  return {number, &self};
+}
+
+Requester::Impl::Asked Requester::Impl::start(Requester& self, MessageLoan&& request,
+                                              const CallOptions& call) noexcept {
+  MessageLoan mine = std::move(request);
+  const Opening opening = open(call);
+  if (opening.refusal == Refusal::unavailable && fallback && mine) {
+    return fallback->impl_->start(*fallback, mine.bytes(), call);
+  }
+  if (opening.refusal) return {refuse(*opening.refusal), &self};
+  return {launch(opening, call, std::move(mine)), &self};
+}
+
+// For another attempt. Without memory for it there is none.
+void Requester::Impl::remember(Slot& slot, std::span<const std::byte> request) noexcept {
+  if (!slot.options.idempotent || options.retry.attempts <= 1) return;
+  try {
+    slot.copy.assign(request.begin(), request.end());
+    slot.context = current_context();
+    slot.may_repeat = true;
+  } catch (const std::bad_alloc&) {
+  }
+}
+
+}  // namespace sluice
