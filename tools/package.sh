@@ -15,6 +15,7 @@
 # debhelper does the work, with packaging/debian/ as debian/ in a copy of the tree. lintian has the last word:
 # anything but what packaging/debian/*.lintian-overrides explains is a failure.
 set -euo pipefail
+here=$PWD
 cd "$(dirname "$0")/.."
 source=$PWD
 
@@ -24,7 +25,7 @@ fail() {
 }
 
 own=$(dpkg --print-architecture)
-arch=$own core='' from='' output=build/packages version=''
+arch=$own core='' from='' output=$source/build/packages version=''
 while [[ $# -gt 0 ]]; do
   case $1 in
     --core) core=-core ;;
@@ -34,13 +35,16 @@ while [[ $# -gt 0 ]]; do
       shift
       ;;
     -h | --help)
-      sed -n '2,/^set/ { /^#/ s/^# \{0,1\}//p }' "$0"
+      sed -n '2,/^set/ { /^#/ s/^# \{0,1\}//p }' tools/package.sh
       exit 0
       ;;
     *) fail "no option '$1'; see --help" ;;
   esac
   shift
 done
+cd "$here"
+mkdir -p "$output"
+output=$(cd "$output" && pwd)
 case $arch in
   "$own") preset= ;;
   arm64) preset=aarch64 ;;
@@ -53,6 +57,7 @@ if [[ $from ]]; then
   core=-core
   ! grep -q '^SLUICE_BUILD_CAPTURE:BOOL=ON' "$from/CMakeCache.txt" || core=
 fi
+cd "$source"
 
 purposes=(package core)
 [[ $core ]] || purposes+=(capture vision)
@@ -70,7 +75,7 @@ triplet=$(dpkg-architecture --host-arch "$arch" --query DEB_HOST_MULTIARCH 2>/de
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 tree=$work/sluice
-mkdir -p "$tree" "$output"
+mkdir -p "$tree"
 if [[ $from ]]; then
   cp -r README.md docs examples packaging "$tree"
 elif git rev-parse --verify --quiet HEAD >/dev/null; then
@@ -123,7 +128,7 @@ if [[ $from ]]; then
   options+=(--no-check-builddeps)
 fi
 export DEB_BUILD_OPTIONS
-log=$source/build/package-$arch$core.log
+log=$work/log
 set +e # a tested command would go on after an error
 (
   set -e
@@ -133,14 +138,19 @@ built=$?
 set -e
 if [[ $built -ne 0 ]]; then
   tail -n 60 "$log" >&2
-  fail "the packages cannot be built; all that was said is in $log"
+  mkdir -p build
+  cp "$log" "build/package-$arch$core.log"
+  fail "the packages cannot be built; all that was said is in build/package-$arch$core.log"
 fi
 rm -f "$output"/*_"$arch".{deb,changes,buildinfo}
 mv "$work"/*_"$arch".{deb,changes,buildinfo} "$output"
 # Programs that were compiled otherwise lack Debian's hardening, which lintian only informs about. Machine code may
 # look like words.
-severities=error,warning,info
-[[ -z $from ]] || severities=error,warning
-lintian --allow-root --info --tag-display-limit 0 --fail-on "$severities" --suppress-tags spelling-error-in-binary \
-  $([[ $from ]] || echo --display-info) "$output"/sluice_*_"$arch".changes
+checks=(--info --tag-display-limit 0 --suppress-tags spelling-error-in-binary)
+if [[ $from ]]; then
+  checks+=('--fail-on=error,warning')
+else
+  checks+=('--fail-on=error,warning,info' --display-info)
+fi
+lintian --allow-root "${checks[@]}" "$output"/sluice_*_"$arch".changes
 (cd "$output" && ls -sh1 ./*_"$arch".deb)
