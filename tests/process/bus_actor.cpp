@@ -102,6 +102,8 @@ void Actor::produce() {
       waiting.pop_front();
     }
   };
+  // What is published to nobody is kept for whom comes later, but no longer than there is room.
+  while (!asked_to_end && out->stream().subscriber_count() == 0) std::this_thread::sleep_for(1ms);
   while (!asked_to_end) {
     const std::string number = next();
     note('i', number);
