@@ -7,8 +7,9 @@
 #include <algorithm>
 #include <charconv>
 #include <fstream>
-#include <iterator>
+#include <sstream>
 #include <string>
+#include <utility>
 
 namespace sluice::run {
 namespace {
@@ -17,7 +18,11 @@ constexpr std::uint64_t kSecondNs = 1'000'000'000;
 
 std::string contents(pid_t pid, const char* name) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/" + name);
-  return {std::istreambuf_iterator<char>(file), {}};
+  // Of a process that has just ended the file can be opened, and reading it fails: what an iterator
+  // would throw is an empty text here.
+  std::ostringstream text;
+  text << file.rdbuf();
+  return std::move(text).str();
 }
 
 // The number behind spaces, which is taken off.

@@ -50,6 +50,11 @@ TEST(Usage, OfThisProcessThereIsSomeAndOfOneThatIsGoneThereIsNone) {
   const pid_t child = ::fork();
   ASSERT_GE(child, 0);
   if (child == 0) ::_exit(0);
+  // Ended, but not waited for: the file is there, and reading it fails.
+  siginfo_t ended{};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOWAIT), 0);
+  EXPECT_TRUE(processor_ns_of(child));
+  EXPECT_FALSE(memory_of(child));
   ASSERT_EQ(::waitpid(child, nullptr, 0), child);
   EXPECT_FALSE(processor_ns_of(child));
   EXPECT_FALSE(memory_of(child));
