@@ -6,9 +6,8 @@
 #
 # --core   without OpenCV and GStreamer, in build/sysroot/<architecture>-core
 #
-# Mirror, suites and key come from this machine's own apt configuration, the packages from tools/setup.sh. It is made
-# beside its place and moved there when complete. The second time it only compares the list of packages; remove the
-# folder for newer ones. SLUICE_SYSROOTS: another folder than build/sysroot.
+# The packages are those of tools/setup.sh, unpacked by tools/unpack.sh. It is made beside its place and moved there when
+# complete. The second time it only compares the list of packages; remove the folder for newer ones. SLUICE_SYSROOTS: another folder than build/sysroot.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -47,56 +46,12 @@ flock 9 # two builds may want the same one
 if [[ -f $sysroot/packages ]] && [[ $wanted == "$(<"$sysroot/packages")" ]]; then
   exit 0
 fi
-command -v mmdebstrap >/dev/null || fail "mmdebstrap is missing; run tools/setup.sh cross"
-
-# This release's entries of sources.list and sources.list.d, as apt itself understands them; other repositories rarely
-# have other architectures. The key is not among what apt tells.
-release=$(. /etc/os-release && echo "${VERSION_CODENAME-}")
-[[ -n $release ]] || fail "/etc/os-release names no VERSION_CODENAME; this needs Debian"
-key_of() { # <file>:<number of the entry>
-  sed -nE 's/^Signed-By:[[:space:]]*(\/[^[:space:]]+).*/\1/ip; s/^deb[[:space:]]+\[.*signed-by=([^] ]+).*/\1/p' \
-    "${1%:*}" | head -n 1
-}
-sources=
-while read -r suite uri entry; do
-  key=$(key_of "$entry")
-  sources+="deb ${key:+[signed-by=$key] }$uri $suite main"$'\n'
-done < <(apt-get indextargets --format '$(RELEASE) $(REPO_URI) $(SOURCESENTRY)' \
-  'Created-By: Packages' 'Component: main' | grep -E "^$release(-updates|-security)? " | sort -u)
-[[ -n $sources ]] || fail "apt knows no source of '$release main'; see /etc/apt/sources.list"
-
-options=()
-for setting in Acquire::http::Proxy Acquire::https::Proxy; do
-  value=$(apt-config dump --format '%v' "$setting")
-  [[ -z $value ]] || options+=(--aptopt="$setting \"$value\"")
-done
-[[ $(id -u) -eq 0 ]] || options+=(--mode=chrootless) # no user namespace is needed to unpack
 
 partial=$(mktemp -d "$sysroot.partial.XXXXXX")
 root=$partial/root
-log=$sysroot.log
 trap 'rm -rf "$partial"' EXIT
-
-# unpack <lines of sources.list>
-unpack() {
-  rm -rf "$root"
-  mmdebstrap --variant=extract --architectures="$debian" --include="$(paste -sd, <<<"$wanted")" \
-    --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
-    --dpkgopt='path-exclude=/usr/share/locale/*' \
-    --extract-hook='for deb in "$1"/var/cache/apt/archives/*.deb; do dpkg-deb --info "$deb" shlibs 2>/dev/null || :; done >"$1/shlibs"' \
-    --aptopt='Acquire::Retries "3"' "${options[@]}" "$release" "$root" - <<<"$1" >>"$log" 2>&1 9>&-
-}
-
-echo "sysroot: unpacking $debian packages into $sysroot: $(tr '\n' ' ' <<<"$wanted")"
-: >"$log"
-if ! unpack "$sources"; then
-  # Mirrors do not always have the updates of an architecture that is not theirs.
-  echo "sysroot: that failed (see $log); trying $release alone, without updates"
-  unpack "$(grep " $release main" <<<"$sources")" || {
-    cat "$log" >&2
-    fail "mmdebstrap failed"
-  }
-fi
+mapfile -t packages <<<"$wanted"
+tools/unpack.sh "$debian" "$root" "${packages[@]}" 9>&-
 
 # Links work from any place, and those that the alternatives system would have made are there.
 find "$root" -type l -lname '/*' -printf '%p\t%l\n' | while IFS=$'\t' read -r link target; do
@@ -108,7 +63,7 @@ for library in blas/libblas.so.3 lapack/liblapack.so.3; do
   done
 done
 # `shlibs` says from which package each library is, for tools/package.sh.
-[[ -s $root/shlibs ]] || fail "the packages say nothing about their libraries; see $log"
+[[ -s $root/shlibs ]] || fail "the packages say nothing about their libraries"
 # An emulated program sees these of the machine it runs on.
 rm -rf "$root"/{dev,proc,run,sys,tmp,var}
 
