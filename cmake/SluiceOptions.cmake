@@ -16,7 +16,7 @@ option(SLUICE_BUILD_BENCHMARKS "Build tests/bench/; needs SLUICE_BUILD_RECORDER"
 option(SLUICE_KILL_POINTS "Build a second copy of shm/ that can be killed at named points, for the \
 process tests; the libraries never contain them" OFF)
 
-set(SLUICE_TEST_SUITES unit conformance stress process tools lint consumer model packaging CACHE STRING
+set(SLUICE_TEST_SUITES unit conformance stress process tools lint consumer model packaging image CACHE STRING
     "Folders of tests/ to build and run")
 set(SLUICE_TEST_OPTIMIZATION "" CACHE STRING
     "Compiler option for the code of the tests alone, as -O1: it is compiled more often than it runs")
