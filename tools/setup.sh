@@ -16,7 +16,7 @@ packages_for() {
     vision) echo libopencv-dev opencv-data ;;
     photos) echo visp-images-data python-matplotlib-data ;;
     demo) echo "$(packages_for core) $(packages_for capture) $(packages_for vision) $(packages_for photos)" ;;
-    test) echo "$(packages_for demo) libgtest-dev python3 procps tmux man-db systemd" ;;
+    test) echo "$(packages_for demo) libgtest-dev python3 procps tmux man-db strace systemd" ;;
     model) echo spin gcc libc6-dev ;;
     fuzz) echo "$(packages_for core) libgtest-dev clang-14 libclang-rt-14-dev" ;;
     bench) echo "$(packages_for core) libbenchmark-dev iceoryx libiceoryx-posh-dev libiceoryx-hoofs-dev libacl1-dev libzmq3-dev libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-plugins-base gstreamer1.0-plugins-bad pkg-config" ;;
