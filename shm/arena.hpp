@@ -25,7 +25,9 @@ struct Cell {
 
 class Arena {
  public:
-  static constexpr std::uint64_t kDefaultBytes = std::uint64_t{16} << 20;
+  /// Address space, of which little is there where pointers have 32 bits, and a process maps the
+  /// arenas of all whom it talks to.
+  static constexpr std::uint64_t kDefaultBytes = std::uint64_t{sizeof(void*) == 4 ? 2 : 16} << 20;
 
   /// Reserves address space for `bytes`; memory is committed as cells are allocated.
   static Result<std::shared_ptr<Arena>> create(const char* name,

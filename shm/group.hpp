@@ -154,13 +154,16 @@ class Group {
    public:
     void resize(std::uint32_t count) { words_.resize((std::size_t{count} + 63) / 64); }
     void reset() noexcept { words_.assign(words_.size(), 0); }
-    void set(std::uint64_t i) noexcept { words_[i / 64] |= std::uint64_t{1} << (i % 64); }
-    void clear(std::uint64_t i) noexcept { words_[i / 64] &= ~(std::uint64_t{1} << (i % 64)); }
+    void set(std::uint64_t i) noexcept { word(i) |= std::uint64_t{1} << (i % 64); }
+    void clear(std::uint64_t i) noexcept { word(i) &= ~(std::uint64_t{1} << (i % 64)); }
     [[nodiscard]] bool test(std::uint64_t i) const noexcept {
-      return (words_[i / 64] >> (i % 64) & 1) != 0;
+      return (words_[static_cast<std::size_t>(i / 64)] >> (i % 64) & 1) != 0;
     }
 
    private:
+    std::uint64_t& word(std::uint64_t i) noexcept {
+      return words_[static_cast<std::size_t>(i / 64)];
+    }
     std::vector<std::uint64_t> words_;
   };
   // How often an entry was taken, and the number of the member who was given it last.

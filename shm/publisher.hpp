@@ -241,7 +241,8 @@ class Publisher {
   };
 
   explicit Publisher(Geometry geometry)
-      : geometry_(std::move(geometry)), counted_(claim_pairs(geometry_.slot_limit)) {}
+      : geometry_(std::move(geometry)),
+        counted_(static_cast<std::size_t>(claim_pairs(geometry_.slot_limit))) {}
   ~Publisher();  // admission.cpp
 
   Result<void> set_up(const StreamOptions& options);

@@ -35,7 +35,7 @@ Result<std::string> answer(const Query& query, const Archive& archive, bool with
   std::string lines;
   std::size_t count = 0;
   for (const Record& record : page->records) {
-    std::string line = json_line(record, max_bytes / 2, with_payload);
+    std::string line = json_line(record, static_cast<std::size_t>(max_bytes / 2), with_payload);
     if (count != 0 && lines.size() + line.size() + kHeadBytes >= max_bytes) {
       page->more = true;
       break;

@@ -76,7 +76,7 @@ struct CircuitBreaker::Impl {
 
   void count(bool ok, bool slow, std::uint64_t now_ns) {
     latest = number_at(now_ns);
-    Bucket& bucket = buckets[latest % kBuckets];
+    Bucket& bucket = buckets[static_cast<std::size_t>(latest % kBuckets)];
     if (bucket.number != latest) bucket = {latest, 0, 0, 0};
     ++bucket.calls;
     bucket.failed += !ok;
