@@ -16,10 +16,14 @@ option(SLUICE_BUILD_BENCHMARKS "Build tests/bench/; needs SLUICE_BUILD_RECORDER"
 option(SLUICE_KILL_POINTS "Build a second copy of shm/ that can be killed at named points, for the \
 process tests; the libraries never contain them" OFF)
 
-set(SLUICE_TEST_SUITES unit conformance stress process tools lint consumer model packaging image CACHE STRING
+option(SLUICE_SMALL "Optimise for size, all but shm/, where frames and messages move; leave out what nobody calls" OFF)
+
+set(SLUICE_TEST_SUITES unit conformance stress process abi mixed tools lint consumer model packaging image CACHE STRING
     "Folders of tests/ to build and run")
 set(SLUICE_TEST_OPTIMIZATION "" CACHE STRING
     "Compiler option for the code of the tests alone, as -O1: it is compiled more often than it runs")
+set(SLUICE_MIXED_WITH "" CACHE STRING
+    "Build folders, for this machine or another architecture, whose broker and programs take part in tests/mixed")
 set(SLUICE_TEST_PREFIX "" CACHE STRING
     "Put before the name of each test, so that several build folders can report in one ctest run")
 
@@ -65,4 +69,10 @@ add_compile_options(-Wall -Wextra -Wshadow -Wconversion)
 set(SLUICE_PATH_OPTIONS "")
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   set(SLUICE_PATH_OPTIONS -mtune=skylake)
+endif()
+
+# Half of the size, on a device whose memory is small.
+if(SLUICE_SMALL)
+  add_compile_options($<$<CONFIG:Release>:-Os> -ffunction-sections -fdata-sections)
+  add_link_options(LINKER:--gc-sections)
 endif()
