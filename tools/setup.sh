@@ -7,7 +7,7 @@
 # Made for Debian 12; runs as root, or with sudo. The second time it only looks, and prints nothing.
 set -euo pipefail
 
-purposes="core capture vision photos demo test model fuzz bench tidy cross package image"
+purposes="core capture vision photos demo test model fuzz bench tidy cross package image cross-test"
 
 packages_for() {
   case $1 in
@@ -24,6 +24,7 @@ packages_for() {
     cross) echo g++-aarch64-linux-gnu g++-arm-linux-gnueabihf qemu-user-static mmdebstrap cmake ninja-build flatbuffers-compiler pkg-config ;;
     package) echo build-essential debhelper dpkg-dev git lintian man-db ;;
     image) echo qemu-system-arm cpio kmod e2fsprogs python3 ;;
+    cross-test) echo "$(packages_for cross) $(packages_for core) libgtest-dev python3" ;;
     *) return 1 ;;
   esac
 }

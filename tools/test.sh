@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Builds and runs the tests; installs first what they need (tools/setup.sh).
 #
-#   tools/test.sh [--long] [--release] [--asan] [--tsan] [--fuzz] [arguments for ctest]
+#   tools/test.sh [--long] [--release] [--asan] [--tsan] [--fuzz] [--cross] [arguments for ctest]
 #
 # Without a choice all four builds are made: release with every suite, and the suites that the sanitizers
 # and the fuzzers are for. `--tsan`, say, makes just that one. `--long` adds the suites labelled long.
+# `--cross`, never made without being named, is the library for 64-bit Arm, and what it and the release build make of
+# the same memory; tools/cross-test.sh has all tests of both Arm architectures.
 # All run in one ctest, whose closing lines are the last that is printed; the exit code is ctest's.
 #
 #   tools/test.sh --release -R 'unit.*Pool'
@@ -14,11 +16,13 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 builds=()
+cross=
 ctest_arguments=(-LE '^long$')
 while [[ $# -gt 0 ]]; do
   case $1 in
     --long) ctest_arguments=() ;;
     --release | --asan | --tsan | --fuzz) builds+=("${1#--}") ;;
+    --cross) cross=yes ;;
     -h | --help)
       sed -n '2,/^set/ { /^#/ s/^# \{0,1\}//p }' "$0"
       exit 0
@@ -28,11 +32,17 @@ while [[ $# -gt 0 ]]; do
   shift
 done
 [[ ${#builds[@]} -gt 0 ]] || builds=(release asan tsan fuzz)
+if [[ -n $cross ]]; then # after the release build, whose broker it uses
+  [[ " ${builds[*]} " == *" release "* ]] || builds=(release "${builds[@]}")
+  builds+=(aarch64-mixed)
+fi
 
 purposes=(test)
 [[ " ${builds[*]} " != *" release "* ]] || purposes+=(model package)
 [[ " ${builds[*]} " != *" fuzz "* ]] || purposes+=(fuzz)
+[[ -z $cross ]] || purposes+=(cross)
 tools/setup.sh "${purposes[@]}"
+[[ -z $cross ]] || tools/sysroot.sh --core aarch64
 
 jobs=$(tools/jobs.sh)
 for build in "${builds[@]}"; do
