@@ -234,7 +234,7 @@ Decoded decode_bytes(std::span<const std::byte> bytes, std::size_t max_bytes) {
   std::string hex;
   std::array<char, 4> digits{};
   for (std::size_t row = 0; row < shown.size(); row += 16) {
-    std::array<char, 16> offset{};
+    std::array<char, 24> offset{};
     std::snprintf(offset.data(), offset.size(), "%06zx ", row);
     std::string line = offset.data();
     std::string seen;
