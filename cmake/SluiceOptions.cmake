@@ -24,6 +24,7 @@ set(SLUICE_TEST_OPTIMIZATION "" CACHE STRING
     "Compiler option for the code of the tests alone, as -O1: it is compiled more often than it runs")
 set(SLUICE_MIXED_WITH "" CACHE STRING
     "Build folders, for this machine or another architecture, whose broker and programs take part in tests/mixed")
+option(SLUICE_TEST_CASES "A ctest entry for each case of the unit and conformance tests, not for each program" ON)
 set(SLUICE_TEST_PREFIX "" CACHE STRING
     "Put before the name of each test, so that several build folders can report in one ctest run")
 
@@ -76,3 +77,16 @@ if(SLUICE_SMALL)
   add_compile_options($<$<CONFIG:Release>:-Os> -ffunction-sections -fdata-sections)
   add_link_options(LINKER:--gc-sections)
 endif()
+
+# CMAKE_UNITY_BUILD: the compiler reads several sources of a target as one, and what they include once:
+# half the time. The presets that CI builds do so; bench, debug, tidy and the Arm ones compile each source
+# by itself, as users do, and so notice a missing #include. Sources that give one name to two things
+# cannot be read together; the compiler says so, and sluice_alone() exempts one of them.
+if(CMAKE_UNITY_BUILD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  add_compile_options(-Wno-subobject-linkage) # warns of anonymous namespaces outside the main file
+endif()
+
+# sluice_alone(<source>…): of the targets of the same CMakeLists.txt.
+function(sluice_alone)
+  set_source_files_properties(${ARGN} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+endfunction()

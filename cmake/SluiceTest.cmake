@@ -9,17 +9,21 @@ add_custom_target(sluice_tests)
 # sluice_test(<name> SOURCES <file>… LABELS <label>…
 #             [LIBRARIES <target>…]  beside GoogleTest and Sluice's internals
 #             [TIMEOUT <seconds>]    default 60; 3600 for what is labelled long
+#             [ONLY_SHM]             nothing above shm/ is needed: the ThreadSanitizer build makes no more
 #             [KILL_POINTS]          link the copy of shm/ with kill points; no such test without
 #                                    SLUICE_KILL_POINTS
+#             [BESIDE_OTHERS]        other tests may run at the same time: waits more than it works
 #             [OWN_MAIN])            the sources bring main(), for programs that start themselves again
 #
 # Labels: unit, conformance, stress, process say which suite; long keeps a test out of the ordinary run
 # (tools/test.sh --long). The first label stands in the test's name.
 #
-# A unit or conformance program becomes one ctest entry per test case. The others fork, fill the machine
-# and share what they set up: one entry per program, and no other test beside it.
+# A unit or conformance program becomes one ctest entry per test case, or one with SLUICE_TEST_CASES off:
+# starting a sanitized program takes longer than most cases. The others fork, fill the machine and share
+# what they set up: one entry per program, and no other test beside it, unless it says BESIDE_OTHERS.
 function(sluice_test name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "KILL_POINTS;OWN_MAIN" "TIMEOUT" "SOURCES;LABELS;LIBRARIES")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "KILL_POINTS;ONLY_SHM;BESIDE_OTHERS;OWN_MAIN"
+                        "TIMEOUT" "SOURCES;LABELS;LIBRARIES")
   if(arg_UNPARSED_ARGUMENTS OR NOT arg_SOURCES OR NOT arg_LABELS)
     message(FATAL_ERROR "sluice_test(${name}): SOURCES and LABELS, not '${arg_UNPARSED_ARGUMENTS}'")
   endif()
@@ -30,6 +34,8 @@ function(sluice_test name)
   add_executable(${name} ${arg_SOURCES})
   if(arg_KILL_POINTS)
     target_link_libraries(${name} PRIVATE sluice_internal_killpoints)
+  elseif(arg_ONLY_SHM)
+    target_link_libraries(${name} PRIVATE sluice_internal_shm)
   else()
     target_link_libraries(${name} PRIVATE sluice_internal)
   endif()
@@ -41,19 +47,29 @@ function(sluice_test name)
   target_link_libraries(${name} PRIVATE ${arg_LIBRARIES})
   target_compile_options(${name} PRIVATE ${SLUICE_TEST_OPTIMIZATION})
   list(LENGTH arg_SOURCES count)
-  if(count GREATER 3) # GoogleTest is half of what a test file costs to compile
+  if(count GREATER 3 AND NOT CMAKE_UNITY_BUILD) # GoogleTest is half of what a test file costs to compile
     target_precompile_headers(${name} PRIVATE <gtest/gtest.h>)
   endif()
   add_dependencies(sluice_tests ${name})
 
+  list(GET arg_LABELS 0 suite)
+  set(in_cases OFF)
+  set(serial ON)
+  if(suite MATCHES "^(unit|conformance)$")
+    set(in_cases ${SLUICE_TEST_CASES})
+    set(serial OFF)
+  elseif(arg_BESIDE_OTHERS)
+    set(serial OFF)
+  endif()
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 60)
     if("long" IN_LIST arg_LABELS)
       set(arg_TIMEOUT 3600)
+    elseif(NOT in_cases AND NOT serial)
+      set(arg_TIMEOUT 600) # for all of the cases
     endif()
   endif()
-  list(GET arg_LABELS 0 suite)
-  if(suite MATCHES "^(unit|conformance)$")
+  if(in_cases)
     # PRE_TEST: a build does not run what it has built, which a cross build may not even be able to.
     gtest_discover_tests(
       ${name}
@@ -64,7 +80,8 @@ function(sluice_test name)
   else()
     set(test ${SLUICE_TEST_PREFIX}${suite}.${name})
     add_test(NAME ${test} COMMAND ${name})
-    set_tests_properties(${test} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT} RUN_SERIAL ON)
+    set_tests_properties(${test} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT}
+                                             RUN_SERIAL ${serial})
   endif()
 endfunction()
 

@@ -5,6 +5,9 @@
 // the same.
 #include "shm/biased_lock.hpp"
 
+#include "shm/clock.hpp"
+#include "shm/futex.hpp"
+
 #include <linux/membarrier.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -12,13 +15,10 @@
 #include <cerrno>
 #include <cstdlib>
 
-#include "shm/clock.hpp"
-#include "shm/futex.hpp"
-
 namespace sluice::shm {
 namespace {
 
-constexpr std::uint64_t kSliceNs = 10'000'000;
+constexpr std::uint64_t kWaitNs = 10'000'000;
 constexpr int kSpins = 100;
 constexpr long kDrainNs = 10'000'000;
 
@@ -32,7 +32,7 @@ void wait_for_zero(const Word32& word, Load load) noexcept {
     cpu_relax();
   }
   for (std::uint32_t value = load(); value != 0; value = load()) {
-    futex_wait(word, value, deadline_in(kSliceNs));
+    futex_wait(word, value, deadline_in(kWaitNs));
   }
 }
 

@@ -2,19 +2,19 @@
 //
 // Whoever published the reference still claims that slot, for as long as its own message exists; we
 // hold that message, so the slot cannot go away while we claim it for ourselves. The claim is made
-// like a take's, but against the slot's record, since the ring entry may have been used again. Where
-// the record says `deciding` the publisher is counting claims this very moment: we wait for its
-// word. A stale reference finds another sequence, or none, and has expired.
+// like a take's, but against the slot's record, since the ring entry may have been used again.
+// Where the record says `deciding` the publisher is counting claims this very moment: we wait for
+// its word. A stale reference finds another sequence, or none, and has expired.
 //
 // Several resolved samples of one slot share one claim bit; a count per slot in private memory says
 // when the last one ends. kBusy in it is a lock for the few instructions in which bit and count
 // change together; it lies in this process alone and dies with it.
-#include <sched.h>
-
 #include "shm/futex.hpp"
 #include "shm/histogram.hpp"
 #include "shm/kill_point.hpp"
 #include "shm/reader.hpp"
+
+#include <sched.h>
 
 namespace sluice::shm {
 namespace {
@@ -22,7 +22,7 @@ namespace {
 constexpr std::uint32_t kBusy = 0xffff'ffff;
 constexpr std::uint64_t kPatienceNs = 20'000'000;  // for a publisher stopped while deciding
 
-std::uint64_t bit_of(std::uint32_t slot) { return std::uint64_t{1} << (slot % 64); }
+std::uint64_t mask_of(std::uint32_t slot) { return std::uint64_t{1} << (slot % 64); }
 
 // Locks a slot's count and returns it.
 std::uint32_t lock(std::atomic<std::uint32_t>& count) {
@@ -99,13 +99,13 @@ bool Reader::hold_resolved(std::uint32_t slot, std::uint64_t live_word, Outcome&
   const std::uint32_t others = lock(count);
   if (others == 0) {
     // sync resolve (reader): the bit before the record's word is read again
-    claims_[slot / 64].resolved.fetch_or(bit_of(slot), std::memory_order_seq_cst);
+    claims_[slot / 64].resolved.fetch_or(mask_of(slot), std::memory_order_seq_cst);
   }
   SLUICE_KILL_POINT("resolve.claimed");
   why = decided(word, live_word);
   if (why != Outcome::ok && others == 0) {
     // sync release (reader): we read nothing, but an older claim's release order is kept
-    claims_[slot / 64].resolved.fetch_and(~bit_of(slot), std::memory_order_release);
+    claims_[slot / 64].resolved.fetch_and(~mask_of(slot), std::memory_order_release);
   }
   unlock(count, why == Outcome::ok ? others + 1 : others);
   return why == Outcome::ok;
@@ -138,7 +138,7 @@ void Reader::release_resolved(std::uint32_t slot) noexcept {
   const std::uint32_t holds = lock(count);
   if (holds == 1) {
     // sync release (reader): our last read of the payload comes before
-    claims_[slot / 64].resolved.fetch_and(~bit_of(slot), std::memory_order_release);
+    claims_[slot / 64].resolved.fetch_and(~mask_of(slot), std::memory_order_release);
   }
   unlock(count, holds - 1);
 }

@@ -8,6 +8,8 @@
 // finds the eventfd readable.
 #include "shm/wait_set.hpp"
 
+#include "shm/clock.hpp"
+
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -15,12 +17,10 @@
 #include <algorithm>
 #include <array>
 
-#include "shm/clock.hpp"
-
 namespace sluice::shm {
 namespace {
 
-constexpr std::uint64_t kSliceNs = 100'000'000;
+constexpr std::uint64_t kLongSliceNs = 100'000'000;
 constexpr std::uint64_t kShortSliceNs = 5'000'000;  // where a publisher has no eventfd of ours
 constexpr std::uint64_t kSpinNs = 10'000;
 constexpr std::uint32_t kSpinMissesUntilRare = 4;
@@ -80,10 +80,10 @@ Outcome WaitSet::wait(std::uint64_t deadline_ns) noexcept {
   }
   ++spin_misses_;
   const bool by_futex = readers_.size() < kFutexWaitvMax && has_futex_waitv();
-  const bool blind = !by_futex && !std::all_of(readers_.begin(), readers_.end(), [](const Reader* r) {
-    return r->options().pollable;
-  });
-  const std::uint64_t slice = blind ? kShortSliceNs : kSliceNs;
+  const bool blind =
+      !by_futex && !std::all_of(readers_.begin(), readers_.end(),
+                                [](const Reader* r) { return r->options().pollable; });
+  const std::uint64_t slice = blind ? kShortSliceNs : kLongSliceNs;
   for (;;) {
     const std::uint64_t now = now_ns();
     if (now >= deadline_ns) return anything() ? Outcome::ok : Outcome::timeout;

@@ -10,7 +10,7 @@
 namespace sluice::transport {
 namespace {
 
-std::uint64_t get(const shm::Word64& word) {
+std::uint64_t value_of(const shm::Word64& word) {
   // relaxed: counters and gauges for people
   return word.load(std::memory_order_relaxed);
 }
@@ -22,12 +22,12 @@ void add_holds(const std::byte* page, const shm::Geometry& geometry, const std::
   const auto* claims = reinterpret_cast<const shm::ClaimPair*>(page + shm::kClaimsOffset);
   const auto* records = reinterpret_cast<const shm::SlotRecord*>(control + geometry.slots_offset);
   for (std::uint64_t k = 0; k < shm::claim_pairs(geometry.slot_limit); ++k) {
-    for (std::uint64_t held = get(claims[k].taken) | get(claims[k].resolved); held != 0;
+    for (std::uint64_t held = value_of(claims[k].taken) | value_of(claims[k].resolved); held != 0;
          held &= held - 1) {
       const std::uint64_t slot = 64 * k + static_cast<std::uint64_t>(std::countr_zero(held));
       if (slot >= geometry.slot_limit) break;
       ++info.stats.held;
-      const std::uint64_t published = get(records[slot].publish_ns);
+      const std::uint64_t published = value_of(records[slot].publish_ns);
       if (published != 0 && (info.oldest_held_ns == 0 || published < info.oldest_held_ns)) {
         info.oldest_held_ns = published;
       }
@@ -44,8 +44,8 @@ std::uint64_t waiting_of(const shm::ReaderPage& page, const shm::Geometry& geome
   const auto& heads = *reinterpret_cast<const shm::HeadLine*>(control + shm::kHeadOffset);
   std::uint64_t waiting = 0;
   for (std::size_t i = 0; i < geometry.lane_count; ++i) {
-    const std::uint64_t head = get(heads.head[i]);
-    const std::uint64_t cursor = get(page.cursor[i]);
+    const std::uint64_t head = value_of(heads.head[i]);
+    const std::uint64_t cursor = value_of(page.cursor[i]);
     if (cursor != 0 && head >= cursor) waiting += head + 1 - cursor;
   }
   return waiting;
@@ -63,11 +63,11 @@ void fill(AttachmentInfo& info, const shm::View& arena, std::uint64_t offset,
   // relaxed: for people
   info.max_held = page.identity.max_held.load(std::memory_order_relaxed);
   info.asleep = page.sleeping.sleep.load(std::memory_order_relaxed) != 0;  // relaxed: as above
-  info.last_take_ns = get(page.counters.last_take_ns);
+  info.last_take_ns = value_of(page.counters.last_take_ns);
   // relaxed: as above
   if (page.identity.mode.load(std::memory_order_relaxed) ==
       static_cast<std::uint32_t>(DeliveryMode::group)) {
-    const std::uint64_t load = get(page.cursor[1]);
+    const std::uint64_t load = value_of(page.cursor[1]);
     info.worker_backlog = shm::load_backlog(load);
     // Foreign: a state that there is not is none.
     if (shm::load_state(load) <= static_cast<std::uint32_t>(WorkerState::gone)) {

@@ -3,6 +3,7 @@
 #include "daemons/sluiced/broker.hpp"
 #include "daemons/sluiced/handed_over.hpp"
 #include "daemons/sluiced/log.hpp"
+#include "daemons/sluiced/refusal.hpp"
 #include "shm/clock.hpp"
 
 #include <utility>
@@ -11,9 +12,6 @@ namespace sluice::broker {
 namespace {
 
 constexpr std::uint64_t kAnswerNs = 10'000'000'000;
-
-Error refused(std::string sentence) { return Error{Errc::refused, 0, std::move(sentence)}; }
-Error untrusted(std::string sentence) { return Error{Errc::untrusted, 0, std::move(sentence)}; }
 
 }  // namespace
 
@@ -68,10 +66,11 @@ Result<void> Broker::admitted(Session& session, protocol::AdmittedT& body, std::
                               Fds& fds) {
   const auto question = attaching_.answer(session.node(), request);
   if (!question) return untrusted("Admitted, but nothing was asked");
-  auto valid = fds.size() == (body.has_room_event ? 2u : 1u)
-                   ? check_arena(fds[0], body.arena_bytes, session.who().uid)
-                   : Result<void>{untrusted(
-                         "Admitted comes with the wake arena, and with an eventfd where it says so")};
+  auto valid =
+      fds.size() == (body.has_room_event ? 2u : 1u)
+          ? check_arena(fds[0], body.arena_bytes, session.who().uid)
+          : Result<void>{untrusted(
+                "Admitted comes with the wake arena, and with an eventfd where it says so")};
   Session* subscriber = session_of(question->subscriber);
   if (subscriber == nullptr) return valid;  // it has left, and the publisher has been told
   if (!valid) {

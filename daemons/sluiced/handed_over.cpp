@@ -3,6 +3,7 @@
 // a control segment. Receivers check again: the broker could be of another user than they are.
 #include "daemons/sluiced/handed_over.hpp"
 
+#include "daemons/sluiced/refusal.hpp"
 #include "shm/geometry.hpp"
 #include "shm/memory.hpp"
 
@@ -23,8 +24,6 @@ namespace {
 constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE;
 // For accepting, for a message's descriptors, for log and configuration files.
 constexpr int kSpareDescriptors = 64;
-
-Error untrusted(const std::string& sentence) { return Error{Errc::untrusted, 0, sentence}; }
 
 Result<std::uint64_t> check_memory(int fd, const std::string& what, uid_t owner) {
   const int seals = ::fcntl(fd, F_GET_SEALS);

@@ -4,6 +4,7 @@
 #include "daemons/sluiced/registry.hpp"
 
 #include "daemons/sluiced/fit.hpp"
+#include "daemons/sluiced/refusal.hpp"
 #include "sluice/topic.hpp"
 
 #include <algorithm>
@@ -11,8 +12,6 @@
 
 namespace sluice::broker {
 namespace {
-
-Error refused(std::string sentence) { return Error{Errc::refused, 0, std::move(sentence)}; }
 
 template <class Map>
 auto* find_in(Map& map, const typename std::remove_const_t<Map>::key_type& key) {

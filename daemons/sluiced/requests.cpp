@@ -3,6 +3,7 @@
 #include "daemons/sluiced/broker.hpp"
 #include "daemons/sluiced/fit.hpp"
 #include "daemons/sluiced/handed_over.hpp"
+#include "daemons/sluiced/refusal.hpp"
 #include "shm/layout.hpp"
 #include "sluice/topic.hpp"
 
@@ -13,9 +14,6 @@ namespace sluice::broker {
 namespace {
 
 constexpr std::size_t kMaxTypeNameBytes = 255;
-
-Error refused(std::string sentence) { return Error{Errc::refused, 0, std::move(sentence)}; }
-Error untrusted(std::string sentence) { return Error{Errc::untrusted, 0, std::move(sentence)}; }
 
 bool scarce(const std::vector<shm::UniqueFd>& fds) {
   return std::any_of(fds.begin(), fds.end(),
