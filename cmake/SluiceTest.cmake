@@ -47,7 +47,9 @@ function(sluice_test name)
   target_link_libraries(${name} PRIVATE ${arg_LIBRARIES})
   target_compile_options(${name} PRIVATE ${SLUICE_TEST_OPTIMIZATION})
   list(LENGTH arg_SOURCES count)
-  if(count GREATER 3 AND NOT CMAKE_UNITY_BUILD) # GoogleTest is half of what a test file costs to compile
+  if(count EQUAL 1)
+    set_target_properties(${name} PROPERTIES UNITY_BUILD OFF) # nothing to gain
+  elseif(count GREATER 3 AND NOT CMAKE_UNITY_BUILD) # GoogleTest is half of what a test file costs to compile
     target_precompile_headers(${name} PRIVATE <gtest/gtest.h>)
   endif()
   add_dependencies(sluice_tests ${name})
