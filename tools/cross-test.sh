@@ -9,7 +9,7 @@
 #
 #   tools/cross-test.sh --core armhf -L mixed      one suite (abi, conformance, mixed, process, unit)
 #
-# What the emulator cannot do is skipped by the test that needs it, with a sentence. SLUICE_JOBS: as for tools/test.sh.
+# SLUICE_JOBS: as for tools/test.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
