@@ -315,6 +315,11 @@ std::string sentence_of(const gst::SourceUrl& source, GstMessage* message, const
     text += error->message;
   }
   if (text.ends_with('.')) text.pop_back();
+  if (source.io == "userptr" &&
+      (g_error_matches(error, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_NO_SPACE_LEFT) ||
+       g_error_matches(error, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_SETTINGS))) {
+    text += "; the driver may not be able to write to memory of ours: leave out io=userptr";
+  }
   const gst::Text name{GST_MESSAGE_SRC(message) != nullptr
                            ? gst_object_get_name(GST_MESSAGE_SRC(message))
                            : nullptr};

@@ -110,6 +110,7 @@ def camera(verdict, said):
             results = objects[1]["published"] - objects[0]["published"]
             print(f"detector: {results} results in the same time")
             verdict.check(results > 0, "the detector has brought no result")
+    verdict.check(said.get("refused") == [{"userptr": True}], "of a driver that cannot have io=userptr this is not said")
     hz = said.get("hz", [{}])[-1]
     if verdict.check(hz.get("messages", 0) > 0, "sluice hz saw no frame"):
         print(f"sluice hz: {hz['messages']} frames, {hz['rate_hz']} a second, {hz['min_ms']} to {hz['max_ms']} ms apart")

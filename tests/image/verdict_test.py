@@ -42,6 +42,7 @@ def cameras(hall, direct, lossy, lost, results):
 
 CAMERA = {"booted": [{"seconds": 2}], "memory": [MEMORY], "end": [{"status": 0, "seconds": 9}],
           "top": [snapshot(1, *cameras(50, 50, 40, 10, 20)), snapshot(11, *cameras(199, 198, 160, 40, 60))],
+          "refused": [{"userptr": True}],
           "hz": [{"messages": 70, "rate_hz": 15.0, "min_ms": 60.0, "max_ms": 70.0}], "summary": [SUMMARY]}
 
 HALL = snapshot(1, stream("camera/hall/frames", 10, subscriptions=[subscription("listener")]))
@@ -92,6 +93,7 @@ BROKEN = {
         (("top", 1, "streams", 1, "copies"), 3, "copies frames"),
         (("top", 1, "streams", 2), stream("camera/lossy/frames", 190, 10), "a fifth is lost"),
         (("top", 1, "streams", 3, "published"), 20, "no result"),
+        (("refused",), [], "this is not said"),
         (("hz",), [], "no frame"),
         (("summary",), [], "no summary"),
         (("summary", 0, "cameras", 0, "dropped"), 1, "do not add up"),

@@ -8,9 +8,10 @@ make_image() {
   local root=$1/root
   rm -rf "$root"
   put_init "$root" camera vivid
-  # Three cameras, and none of the driver's other devices.
+  # Four cameras, and none of the driver's other devices; the last one needs memory that is contiguous.
   mkdir -p "$root/etc/modprobe.d"
-  echo "options vivid n_devs=3 node_types=0x1,0x1,0x1 num_inputs=1,1,1 input_types=0x0,0x0,0x0" >"$root/etc/modprobe.d/vivid.conf"
+  echo "options vivid n_devs=4 node_types=0x1,0x1,0x1,0x1 num_inputs=1,1,1,1 input_types=0x0,0x0,0x0,0x0 allocators=0,0,0,1" \
+    >"$root/etc/modprobe.d/vivid.conf"
   put_programs "$root" sluiced sluice sluice-capture sluice-detect
   install -D -m 755 $debian/usr/bin/v4l2-ctl "$root/usr/bin/v4l2-ctl"
   local plugin folder=usr/lib/aarch64-linux-gnu/gstreamer-1.0
