@@ -76,15 +76,17 @@ TEST(Growing, LetsLoansTakeTheSmallestSlotThatFits) {
   must(publisher->add_pool({100'000, 2}));
   must(publisher->add_pool({1000, 2}));
   must(publisher->add_pool({10'000, 2}));
-  for (const auto& [size, capacity] :
-       {std::pair{1u, 64u}, {65u, 1024u}, {1025u, 10'048u}, {10'049u, 102'400u}, {64u, 64u}}) {
+  const std::uint64_t largest = round_up(100'000, page_bytes());  // large slots begin with a page
+  using Sizes = std::pair<std::uint64_t, std::uint64_t>;
+  for (const auto& [size, capacity] : {Sizes{1, 64}, Sizes{65, 1024}, Sizes{1025, 10'048},
+                                       Sizes{10'049, largest}, Sizes{64, 64}}) {
     const Loan loan = publisher->loan(size);
     ASSERT_TRUE(loan) << size;
     EXPECT_EQ(loan.capacity(), capacity) << size;
   }
   const Loan one = publisher->loan(1000);
   EXPECT_EQ(publisher->loan(1000).capacity(), 1024u);
-  EXPECT_EQ(publisher->loan(102'401).outcome(), Outcome::too_large);
+  EXPECT_EQ(publisher->loan(largest + 1).outcome(), Outcome::too_large);
 }
 
 // A reader that was there before the pool.
@@ -166,7 +168,7 @@ TEST_P(GrowingStreams, LoseItWhenThePoolWillNotCome) {
 
 TEST_P(GrowingStreams, AcceptOnlyThePoolThatWasAnnounced) {
   const auto other = must(Publisher::create(growing_stream()));
-  must(other->add_pool({2 * kBig, 3}));
+  must(other->add_pool({kBig + 4 * page_bytes(), 3}));
   EXPECT_FALSE(reader_->add_pool(1, must(other->share_pool(1)))) << "none was announced";
   grow();
   EXPECT_FALSE(reader_->add_pool(1, must(other->share_pool(1)))) << "of another size";

@@ -20,7 +20,7 @@ class Opening : public testing::Test {
   Opening() : arena_(must(Arena::create("readers"))) {
     StreamOptions options = small_stream();
     options.label = "lane keeper";
-    options.pools = {{64, 0}, {512, 0}};
+    options.pools = {{64, 0}, {page_bytes(), 0}};  // of different size, whatever a page is
     options.type_hash = 5;
     publisher_ = must(Publisher::create(options));
     stream_ = must(publisher_->share());
