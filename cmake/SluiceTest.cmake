@@ -71,6 +71,9 @@ function(sluice_test name)
       set(arg_TIMEOUT 600) # for all of the cases
     endif()
   endif()
+  if(CMAKE_CROSSCOMPILING) # emulated, at a tenth of the speed
+    math(EXPR arg_TIMEOUT "${arg_TIMEOUT} * 5")
+  endif()
   if(in_cases)
     # PRE_TEST: a build does not run what it has built, which a cross build may not even be able to.
     gtest_discover_tests(

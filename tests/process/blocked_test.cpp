@@ -32,11 +32,9 @@ int take_two_and_acknowledge_late(int socket) {
   }
   must(send_value(socket, 1));
   (void)must(receive_value<int>(socket));
-  ::usleep(50'000);  // the publisher is most likely asleep now
-  reader->acknowledge(first);
-  reader->acknowledge(second);
-  first.release();
-  second.release();
+  ::usleep(50'000);                       // the publisher is most likely asleep now
+  reader->acknowledge(std::move(first));  // released first: who waits for the slot finds it free
+  reader->acknowledge(std::move(second));
   (void)must(receive_value<int>(socket));
   return 0;
 }

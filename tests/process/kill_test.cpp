@@ -8,6 +8,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -25,7 +26,7 @@ int run(const Plan& plan) {
                    std::to_string(plan.seed).c_str(), nullptr);
            return 126;
          })
-      .join(kCaseNs);
+      .join(std::getenv("SLUICE_EMULATOR") != nullptr ? 6 * kCaseNs : kCaseNs);
 }
 
 std::string verdict(const Plan& plan, int code) {
