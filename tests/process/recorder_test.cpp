@@ -294,6 +294,8 @@ TEST_F(RecorderTest, WhatIsSensitiveIsNeverWritten) {
   auto made = MessagePublisher::create(me, "job/secret", secret);
   ASSERT_TRUE(made) << made.error().message;
   auto open = publisher(me, "job/open");
+  // Of the recorder's two subscriptions the one that acknowledges may be the later.
+  ASSERT_TRUE(eventually([&] { return open.stream().acknowledging_count() != 0; }, kPatience));
   for (int n = 0; n < 50; ++n) {
     ASSERT_EQ(made->publish(marker + std::to_string(n)), Outcome::ok);
     Published published;

@@ -395,7 +395,8 @@ TEST_F(VisionTest, ABrokerThatIsNotThereIsWaitedFor) {
   broker_.kill(SIGKILL);
   Program patient = detect({});
   Program stopped = detect({"--node", "other"});
-  std::this_thread::sleep_for(300ms);
+  ASSERT_TRUE(eventually([&] { return stopped.listens_to(SIGTERM); }));
+  std::this_thread::sleep_for(100ms);  // most likely it waits for the broker by now
   EXPECT_EQ(stopped.kill(SIGTERM), 0);
   broker_.start();
   Publisher camera =
