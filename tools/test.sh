@@ -7,7 +7,8 @@
 # fuzzers are for, and the library for 64-bit Arm, to see that it and the release build make the same of the same memory
 # (tools/cross-test.sh has all tests of both Arm architectures). `--tsan`, say, makes just that one. `--long` adds the
 # suites labelled long. Where the mirror has no packages for Arm, that build is left out, with a sentence, unless it is asked for.
-# All run in one ctest, whose closing lines are the last that is printed; the exit code is ctest's.
+# All run in one ctest, whose closing lines are the last that is printed; the exit code is ctest's. What the tests that fail
+# print comes again right before these, since it is far up by then.
 #
 #   tools/test.sh --release -R 'unit.*Pool'
 #
@@ -62,5 +63,12 @@ done
 mkdir -p build/all
 printf 'subdirs("%s")\n' "${builds[@]/#/$PWD/build/}" >build/all/CTestTestfile.cmake
 echo "== test ${builds[*]}"
-exec ctest --test-dir build/all --no-tests=error --output-on-failure --parallel "$jobs" \
-  "${ctest_arguments[@]}" "$@"
+# Keeps what the tests that fail print, and prints it again before the closing lines.
+again='
+  / Test +#[0-9]+: / || /^ +Start +[0-9]+: / { failing = 0 }
+  / Test +#[0-9]+: .*\*\*\*/ { failing = 1 }
+  failing { kept = kept $0 "\n" }
+  /% tests passed, / { printf "%s", kept }
+  { print; fflush() }'
+ctest --test-dir build/all --no-tests=error --output-on-failure --parallel "$jobs" \
+  "${ctest_arguments[@]}" "$@" | awk "$again"
