@@ -79,7 +79,7 @@ if(SLUICE_SMALL)
 endif()
 
 # CMAKE_UNITY_BUILD: the compiler reads several sources of a target as one, and what they include once:
-# half the time. The presets that CI builds do so; bench, debug, tidy and the Arm ones compile each source
+# half the time. The presets that CI builds do so; bench, debug, tidy and the other Arm ones compile each source
 # by itself, as users do, and so notice a missing #include. Sources that give one name to two things
 # cannot be read together; the compiler says so, and sluice_alone() exempts one of them.
 if(CMAKE_UNITY_BUILD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")

@@ -92,8 +92,9 @@ endfunction()
 
 # sluice_fuzzer(<name> SOURCES <file>… [CORPUS <folder>] [LIBRARIES <target>…])
 #
-# Two tests, fuzz.<name> for 15 seconds and fuzz.<name>.long for 10 minutes. What libFuzzer finds new goes
-# into the build folder; CORPUS is only read.
+# Two tests, fuzz.<name> for 4 seconds, to see that the corpus passes and the fuzzer works, and fuzz.<name>.long
+# for 10 minutes. What libFuzzer finds new goes into the build folder, and the next run begins with it; CORPUS
+# is only read.
 function(sluice_fuzzer name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "CORPUS" "SOURCES;LIBRARIES")
   if(arg_UNPARSED_ARGUMENTS OR NOT arg_SOURCES)
@@ -109,7 +110,7 @@ function(sluice_fuzzer name)
   if(arg_CORPUS)
     cmake_path(ABSOLUTE_PATH arg_CORPUS BASE_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
   endif()
-  foreach(run "15;" "600;.long")
+  foreach(run "4;" "600;.long")
     list(POP_FRONT run seconds)
     set(test ${SLUICE_TEST_PREFIX}fuzz.${name}${run})
     add_test(NAME ${test} COMMAND ${name} -max_total_time=${seconds} -timeout=5 -rss_limit_mb=2048
