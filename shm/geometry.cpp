@@ -160,10 +160,28 @@ bool valid_lane(const LaneRecord& r, std::uint64_t control_bytes) {
 }
 
 bool valid_pool(const PoolRecord& r, std::uint32_t first_slot, std::uint32_t trailer) {
-  return r.first_slot == first_slot && r.slot_count >= 1 && r.slot_count <= kMaxSlots &&
+  if (r.flags == kPoolForeign) {
+    return r.first_slot == first_slot && r.slot_count == 0 && r.slot_bytes == 0 &&
+           r.pool_bytes != 0 && r.pool_bytes <= SIZE_MAX / 2;
+  }
+  return r.flags == 0 && r.first_slot == first_slot && r.slot_count >= 1 && r.slot_count <= kMaxSlots &&
          r.slot_bytes % kCacheLine == 0 && r.slot_bytes > trailer &&
          r.slot_bytes <= 2 * kMaxSlotBytes &&
          r.pool_bytes / r.slot_bytes >= r.slot_count && r.pool_bytes <= SIZE_MAX / 2;
+}
+
+PoolRecord record_of(const PoolGeometry& pool) {
+  return {pool.pool_bytes, pool.slot_bytes, pool.first_slot, pool.slot_count,
+          pool.foreign ? kPoolForeign : 0, 0};
+}
+
+PoolGeometry geometry_of(const PoolRecord& r) noexcept {
+  return {r.pool_bytes, r.slot_bytes, r.first_slot, r.slot_count, r.flags == kPoolForeign};
+}
+
+Result<void> check_pool_count(const Geometry& g) {
+  if (g.pool_count < kMaxPools) return {};
+  return invalid("the stream has " + std::to_string(kMaxPools) + " pools (kMaxPools) already");
 }
 
 }  // namespace
@@ -177,9 +195,7 @@ std::uint64_t slots_in_use_at_most(const StreamOptions& o) {
 Result<PoolGeometry> plan_pool(const Geometry& g, const PoolOptions& options,
                                std::uint64_t default_count, HugePages huge_pages) {
   if (auto checked = check_pool(options); !checked) return std::move(checked).error();
-  if (g.pool_count == kMaxPools) {
-    return invalid("the stream has " + std::to_string(kMaxPools) + " pools (kMaxPools) already");
-  }
+  if (auto room = check_pool_count(g); !room) return std::move(room).error();
   auto pool = lay_out(g, options, default_count, huge_pages);
   if (!pool) return pool;
   const std::uint32_t needed = g.slots + pool->slot_count;
@@ -190,6 +206,22 @@ Result<PoolGeometry> plan_pool(const Geometry& g, const PoolOptions& options,
                    std::to_string(needed) + ", or give PoolOptions::slot_count");
   }
   return pool;
+}
+
+Result<PoolGeometry> plan_foreign_pool(const Geometry& g, std::uint64_t bytes) {
+  if (auto room = check_pool_count(g); !room) return std::move(room).error();
+  if (bytes == 0 || bytes > SIZE_MAX / 2) {
+    return invalid("foreign memory of " + std::to_string(bytes) + " bytes does not fit this process");
+  }
+  return PoolGeometry{bytes, 0, g.slots, 0, true};
+}
+
+std::uint64_t largest_payload(const Geometry& g) noexcept {
+  std::uint64_t largest = 0;
+  for (std::uint32_t i = 0; i < g.pool_count; ++i) {
+    if (!g.pools[i].foreign) largest = std::max(largest, g.capacity(i));
+  }
+  return largest;
 }
 
 Result<Geometry> plan(const StreamOptions& options) {
@@ -247,15 +279,14 @@ void write_header(const Geometry& g, std::byte* control) {
     h.lanes[i] = {lane.ring_offset, lane.depth, lane.ring_entries, lane.history, 0, 0};
   }
   for (std::uint32_t i = 0; i < g.pool_count; ++i) {
-    const PoolGeometry& pool = g.pools[i];
-    h.pools[i] = {pool.pool_bytes, pool.slot_bytes, pool.first_slot, pool.slot_count, 0};
+    h.pools[i] = record_of(g.pools[i]);
   }
   std::memcpy(h.label, g.label.data(), std::min(g.label.size(), sizeof h.label - 1));
   std::memcpy(control, &h, sizeof h);
 }
 
 void write_pool(const PoolGeometry& pool, std::uint32_t index, std::byte* control) {
-  const PoolRecord record{pool.pool_bytes, pool.slot_bytes, pool.first_slot, pool.slot_count, 0};
+  const PoolRecord record = record_of(pool);
   auto* words =
       reinterpret_cast<Word64*>(control + offsetof(ControlHeader, pools) + index * sizeof record);
   for (std::size_t i = 0; i < sizeof record / sizeof(Word64); ++i) {
@@ -279,7 +310,7 @@ bool learn_pools(const std::byte* control, Geometry& g) noexcept {
     PoolRecord r;
     copy_words(control + offsetof(ControlHeader, pools) + g.pool_count * sizeof r, &r, sizeof r);
     if (!valid_pool(r, g.slots, g.trailer) || r.slot_count > g.slot_limit - g.slots) return false;
-    append(g, {r.pool_bytes, r.slot_bytes, r.first_slot, r.slot_count});
+    append(g, geometry_of(r));
   }
   return true;
 }
@@ -323,7 +354,7 @@ Result<Geometry> verify(const View& control) {
     if (!valid_pool(r, g.slots, h.trailer_bytes)) {
       return refuse("pool " + std::to_string(i) + " is malformed");
     }
-    append(g, {r.pool_bytes, r.slot_bytes, r.first_slot, r.slot_count});
+    append(g, geometry_of(r));
     if (g.slots > h.slot_limit) return refuse("its pools have more slots than its limit");
   }
   g.stream_id = h.stream_id;

@@ -28,6 +28,7 @@ struct PoolGeometry {
   std::uint64_t slot_bytes = 0;
   std::uint32_t first_slot = 0;
   std::uint32_t slot_count = 0;
+  bool foreign = false;  // no slots; see kPoolForeign
 };
 
 struct Geometry {
@@ -48,7 +49,7 @@ struct Geometry {
   std::array<PoolGeometry, kMaxPools> pools{};
   std::string label;
 
-  /// Payload bytes that a slot of this pool can carry.
+  /// Payload bytes that a slot of this pool can carry. Not of a foreign one, which has none.
   [[nodiscard]] std::uint64_t capacity(std::uint32_t pool) const noexcept {
     return pools[pool].slot_bytes - trailer;
   }
@@ -73,6 +74,12 @@ Result<PoolGeometry> plan_pool(const Geometry& geometry, const PoolOptions& opti
 
 /// Lays a stream out. Errors name the option that cannot be met.
 Result<Geometry> plan(const StreamOptions& options);
+
+/// The same for one of another system's memory.
+Result<PoolGeometry> plan_foreign_pool(const Geometry& geometry, std::uint64_t bytes);
+
+/// The largest payload that there is a slot for.
+std::uint64_t largest_payload(const Geometry& geometry) noexcept;
 
 /// Writes the header of a new control segment.
 void write_header(const Geometry& geometry, std::byte* control);

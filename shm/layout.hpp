@@ -1,4 +1,4 @@
-// The shared layout, version 3. docs/shm_format.md is its normative description; this file and that
+// The shared layout, version 4. docs/shm_format.md is its normative description; this file and that
 // one change together, with kLayoutVersion.
 //
 // Every segment has one writer; every 64-byte line has one writer; nothing here is a pointer, a
@@ -47,7 +47,7 @@ namespace sluice::shm {
 
 inline constexpr std::size_t kCacheLine = 64;
 inline constexpr std::uint64_t kMagic = 0x3130'4543'4955'4c53;  // "SLUICE01" in memory
-inline constexpr std::uint32_t kLayoutVersion = 3;
+inline constexpr std::uint32_t kLayoutVersion = 4;
 
 using Word32 = std::atomic<std::uint32_t>;
 using Word64 = std::atomic<std::uint64_t>;
@@ -76,9 +76,14 @@ struct PoolRecord {
   std::uint64_t slot_bytes;  // distance of slots; the usable size is slot_bytes - trailer_bytes
   std::uint32_t first_slot;  // slots are numbered through all pools
   std::uint32_t slot_count;
-  std::uint64_t reserved;
+  std::uint32_t flags;  // kPoolForeign
+  std::uint32_t reserved;
 };
 static_assert(sizeof(PoolRecord) == 32);
+
+/// Memory of another system: no slots, not sealed, at least pool_bytes long. Messages name places
+/// in it (ForeignPlace).
+inline constexpr std::uint32_t kPoolForeign = 1;
 
 /// Written before the segment is handed out, never again but for the records of pools that come
 /// later. A reader copies it once, validates the copy (see geometry.hpp) and uses only that.
@@ -118,7 +123,8 @@ struct alignas(kCacheLine) StateLine {
   Word32 state;       // StreamState
   Word32 pool_count;  // pools whose records are valid
   Word32 reader_count;
-  Word32 reserved[13];
+  Word32 revoked_pools;  // bit i: what lies in foreign pool i is there no more
+  Word32 reserved[12];
 };
 static_assert(sizeof(StateLine) == kCacheLine);
 
@@ -188,6 +194,10 @@ static_assert(sizeof(Entry) == kCacheLine);
 static_assert(sizeof(Entry) <= 100, "requirement M3: a header of at most 100 bytes per message");
 
 inline constexpr std::uint8_t kEntryHasReferences = 0x10;  // low four bits are the user's
+inline constexpr std::uint8_t kEntryForeign = 0x20;        // the slot holds a ForeignPlace
+inline constexpr std::uint8_t kEntryHasUserHeader = 0x40;
+inline constexpr std::uint8_t kEntryContents =
+    kEntryHasReferences | kEntryForeign | kEntryHasUserHeader;
 inline constexpr std::uint16_t kEveryone = 0xffff;         // assignee: all readers
 
 /// A slot word says whose payload the slot holds: (sequence << 4 | lane << 2 | SlotState).
@@ -217,7 +227,28 @@ struct alignas(kCacheLine) SlotRecord {
 };
 static_assert(sizeof(SlotRecord) == kCacheLine);
 
-/// Ends a slot whose message holds references: they follow the payload, 8-byte aligned.
+// What lies in a slot, each at the next multiple of 8:
+//
+//   payload, or ForeignPlace | UserHeader | ReferenceTrailer
+
+/// Instead of the payload: where it is. The size in the entry is then that of this structure.
+struct ForeignPlace {
+  std::uint32_t pool;
+  std::uint32_t reserved;
+  std::uint64_t offset;  // from the start of the pool
+  std::uint64_t bytes;
+};
+static_assert(sizeof(ForeignPlace) == 24);
+
+/// Bytes that the publisher's program says beside the payload.
+struct UserHeader {
+  std::uint32_t bytes;
+  std::uint32_t reserved;
+  // `bytes` of them follow
+};
+static_assert(sizeof(UserHeader) == 8);
+
+/// Ends a slot whose message holds references.
 struct ReferenceTrailer {
   std::uint32_t count;
   std::uint32_t reserved;

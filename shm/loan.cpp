@@ -33,8 +33,8 @@ constexpr int kPausesPerLook = 16;                  // each look takes the reade
 Loan Publisher::loan(std::uint64_t size, Priority priority) noexcept {
   if (ended_) return Loan{Outcome::ended};
   std::uint32_t rank = 0;  // of the smallest pool that fits
-  while (rank < geometry_.pool_count && geometry_.capacity(by_size_[rank]) < size) ++rank;
-  if (rank == geometry_.pool_count) return Loan{Outcome::too_large};
+  while (rank < ranked_ && geometry_.capacity(by_size_[rank]) < size) ++rank;
+  if (rank == ranked_) return Loan{Outcome::too_large};
   if (loans_ == max_loans_) return Loan{Outcome::no_loan};
 
   const auto lane_index = std::min(static_cast<std::uint32_t>(priority), geometry_.lane_count - 1);
@@ -261,7 +261,7 @@ std::uint32_t Publisher::find_slot(std::uint32_t rank, std::uint32_t lane, Outco
   std::uint64_t deadline = 0;
   std::size_t looks = 0;
   for (;;) {
-    for (std::uint32_t r = rank; r < geometry_.pool_count; ++r) {
+    for (std::uint32_t r = rank; r < ranked_; ++r) {
       const std::uint32_t slot = pop_or_commit(by_size_[r], out_of_memory);
       if (slot != kNoSlot) return slot;
     }

@@ -214,14 +214,30 @@ Result<View> View::open(int fd, const char* what, std::uint64_t expected_bytes, 
                   std::to_string(expected_bytes));
   }
   if (size > SIZE_MAX / 2) return refuse("it is larger than this process can map");
+  auto view = map_whole(fd, what, size);
+  if (view && prefault) populate(const_cast<std::byte*>(view->data_), size, MADV_POPULATE_READ);
+  return view;
+}
 
+Result<View> View::open_foreign(int fd, const char* what, std::uint64_t bytes) {
+  struct stat status {};
+  if (::fstat(fd, &status) != 0) return system_error(std::string("fstat of ") + what);
+  if (!S_ISREG(status.st_mode) || status.st_size < 0 ||
+      static_cast<std::uint64_t>(status.st_size) < bytes || bytes == 0 || bytes > SIZE_MAX / 2) {
+    return Error{Errc::untrusted, 0,
+                 std::string(what) + " was not accepted: it is no file in memory of " +
+                     std::to_string(bytes) + " bytes"};
+  }
+  return map_whole(fd, what, bytes);
+}
+
+Result<View> View::map_whole(int fd, const char* what, std::uint64_t bytes) {
   View view;
-  auto region = map(fd, bip::read_only, size, what);
+  auto region = map(fd, bip::read_only, bytes, what);
   if (!region) return std::move(region).error();
   view.region_ = std::move(*region);
   view.data_ = static_cast<const std::byte*>(view.region_->get_address());
-  view.size_ = size;
-  if (prefault) populate(const_cast<std::byte*>(view.data_), size, MADV_POPULATE_READ);
+  view.size_ = bytes;
   return view;
 }
 

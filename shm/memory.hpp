@@ -81,11 +81,18 @@ class View {
   static Result<View> open(int fd, const char* what, std::uint64_t expected_bytes = 0,
                            bool prefault = false);
 
+  /// Maps the first `bytes` of a file in memory that is not sealed, read-only. Whoever may write it
+  /// may change it, and raise SIGBUS here by shortening it: only for memory of a system that the
+  /// broker's configuration trusts so far (Action::lend).
+  static Result<View> open_foreign(int fd, const char* what, std::uint64_t bytes);
+
   [[nodiscard]] const std::byte* data() const noexcept { return data_; }
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
   [[nodiscard]] bool valid() const noexcept { return data_ != nullptr; }
 
  private:
+  static Result<View> map_whole(int fd, const char* what, std::uint64_t bytes);
+
   std::unique_ptr<boost::interprocess::mapped_region> region_;
   const std::byte* data_ = nullptr;
   std::uint64_t size_ = 0;

@@ -16,9 +16,7 @@ constexpr std::uint64_t kPeriodicNs = 100'000;
 constexpr std::uint64_t kBytesAhead = 256;  // of the next slot, where it is small
 constexpr std::uint64_t kEntriesAhead = 4;  // no reader that keeps up looks at that one yet
 
-// References follow the payload at the next multiple of eight.
-void write_trailer(std::byte* slot, std::uint64_t size, std::span<const Sample> samples) {
-  std::byte* at = slot + round_up(size, 8);
+void write_trailer(std::byte* at, std::span<const Sample> samples) {
   const std::uint32_t head[2] = {static_cast<std::uint32_t>(samples.size()), 0};
   std::memcpy(at, head, sizeof head);
   at += sizeof head;
@@ -95,11 +93,16 @@ void Publisher::write_entry(Loan& loan, std::uint64_t now, bool last) noexcept {
   const std::uint64_t sequence = lane.head + 1;
   Entry& entry = lane.ring[sequence & lane.mask];
 
-  std::uint64_t flags = loan.headers.user_flags & 0x0fu;
+  // What the slot itself begins with.
+  const std::uint64_t own =
+      (loan.contents_ & kEntryForeign) != 0 ? sizeof(ForeignPlace) : loan.size_;
+  std::uint64_t flags = (loan.headers.user_flags & 0x0fu) | loan.contents_;
   if (geometry_.max_references != 0 && held_count_[loan.slot_] != 0) {
     flags |= kEntryHasReferences;
     const std::size_t first = std::size_t{loan.slot_} * geometry_.max_references;
-    write_trailer(loan.data_, loan.size_, {&held_[first], held_count_[loan.slot_]});
+    write_trailer(slots_.address(geometry_.pool_of(loan.slot_), loan.slot_) +
+                      contents_end(loan, own),
+                  {&held_[first], held_count_[loan.slot_]});
   }
   const std::uint64_t meta = flags | std::uint64_t{loan.lane_} << 8 |
                              std::uint64_t{kEveryone} << 16 |
@@ -120,9 +123,9 @@ void Publisher::write_entry(Loan& loan, std::uint64_t now, bool last) noexcept {
   put(entry.correlation_high, loan.headers.correlation.high);
   put(entry.correlation_low, loan.headers.correlation.low);
   put(entry.type_hash, type);
-  put(entry.place, std::uint64_t{loan.slot_} | loan.size_ << 32);
+  put(entry.place, std::uint64_t{loan.slot_} | own << 32);
   put(entry.meta, meta);
-  put(record.bytes, loan.size_);
+  put(record.bytes, own);
   put(record.publish_ns, now);
   put(record.origin_ns, origin);
   put(record.correlation_high, loan.headers.correlation.high);

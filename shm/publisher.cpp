@@ -5,6 +5,8 @@
 #include "shm/clock.hpp"
 #include "shm/futex.hpp"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -16,6 +18,8 @@ void PublisherCloser::operator()(Publisher* publisher) const noexcept {
   publisher->end();
   publisher->finish_groups();
   if (publisher->wipes()) publisher->wipe_what_is_over();
+  // Who lent it takes it back now, whatever readers still hold.
+  for (std::uint32_t i = 0; i < publisher->geometry_.pool_count; ++i) publisher->revoke_pool(i);
   publisher->closed_ = true;
   // Loans may outlive their publisher; the last one then deletes it.
   if (publisher->loans_ == 0) delete publisher;
@@ -100,7 +104,7 @@ Result<StreamDescriptors> Publisher::share() const {
   if (!control) return std::move(control).error();
   out.control = std::move(*control);
   for (std::uint32_t i = 0; i < geometry_.pool_count; ++i) {
-    auto pool = slots_.share(i);
+    auto pool = share_memory(i);
     if (!pool) return std::move(pool).error();
     out.pools.push_back(std::move(*pool));
   }
@@ -114,7 +118,14 @@ Result<UniqueFd> Publisher::share_pool(std::uint32_t index) const {
                  "pool " + std::to_string(index) + " of " + std::to_string(geometry_.pool_count) +
                      " was asked for"};
   }
-  return slots_.share(index);
+  return share_memory(index);
+}
+
+Result<UniqueFd> Publisher::share_memory(std::uint32_t index) const {
+  if (!geometry_.pools[index].foreign) return slots_.share(index);
+  UniqueFd fd{::fcntl(foreign_[index].fd.get(), F_DUPFD_CLOEXEC, 0)};
+  if (!fd.valid()) return system_error("duplicating the descriptor of foreign memory");
+  return fd;
 }
 
 // What belongs to all slots, claims, records, the samples they hold, has room for slot_limit of
@@ -126,17 +137,25 @@ Result<std::uint32_t> Publisher::add_pool(const PoolOptions& options) {
   const std::uint32_t index = geometry_.pool_count;
   const std::lock_guard lock{visitors_};
   if (auto added = slots_.add(*pool, pool_memory_); !added) return std::move(added).error();
-  geometry_.pools[index] = *pool;
-  geometry_.slots += pool->slot_count;
-  ++geometry_.pool_count;
-  rank_pools();
-  write_pool(*pool, index, control_.data());
+  append_pool(*pool);
   return index;
 }
 
+// With visitors kept out.
+void Publisher::append_pool(const PoolGeometry& pool) noexcept {
+  const std::uint32_t index = geometry_.pool_count++;
+  geometry_.pools[index] = pool;
+  geometry_.slots += pool.slot_count;
+  rank_pools();
+  write_pool(pool, index, control_.data());
+}
+
 void Publisher::rank_pools() noexcept {
-  for (std::uint32_t i = 0; i < geometry_.pool_count; ++i) by_size_[i] = i;
-  std::sort(by_size_.begin(), by_size_.begin() + geometry_.pool_count,
+  ranked_ = 0;
+  for (std::uint32_t i = 0; i < geometry_.pool_count; ++i) {
+    if (!geometry_.pools[i].foreign) by_size_[ranked_++] = i;
+  }
+  std::sort(by_size_.begin(), by_size_.begin() + ranked_,
             [this](std::uint32_t a, std::uint32_t b) {
               return std::pair{geometry_.pools[a].slot_bytes, a} <
                      std::pair{geometry_.pools[b].slot_bytes, b};

@@ -19,6 +19,7 @@
 #include "shm/memory.hpp"
 #include "shm/slots.hpp"
 #include "shm/stamp_clock.hpp"
+#include "sluice/foreign.hpp"
 #include "sluice/loan.hpp"
 #include "sluice/options.hpp"
 #include "sluice/result.hpp"
@@ -88,6 +89,11 @@ class Publisher {
   /// (Reader::add_pool). Not for the frame path: makes and maps memory, and waits for visitors that
   /// attach.
   Result<std::uint32_t> add_pool(const PoolOptions& options);
+
+  /// See sluice::Publisher, as for the next two; foreign.cpp.
+  Result<std::uint32_t> add_foreign_pool(ForeignMemory memory);
+  Loan lend(const ForeignPayload& payload, Priority priority) noexcept;
+  void revoke_pool(std::uint32_t pool) noexcept;
 
   /// How far a message has come; looks at every reader. See sluice::Publisher, as for the next
   /// four.
@@ -246,7 +252,9 @@ class Publisher {
   ~Publisher();  // admission.cpp
 
   Result<void> set_up(const StreamOptions& options);
+  [[nodiscard]] Result<UniqueFd> share_memory(std::uint32_t index) const;
   void rank_pools() noexcept;
+  void append_pool(const PoolGeometry& pool) noexcept;
 
   // loan.cpp: finding a place in the ring and a slot
   Outcome reserve(Lane& lane) noexcept;
@@ -265,6 +273,12 @@ class Publisher {
   ReaderRecord* blocking_reader(const Lane& lane) noexcept;
   void give_back(Loan& loan) noexcept;
   Outcome hold(Loan& loan, Sample&& sample) noexcept;
+
+  // foreign.cpp
+  bool set_user_header(Loan& loan, std::span<const std::byte> header) noexcept;
+  [[nodiscard]] std::uint64_t contents_end(const Loan& loan, std::uint64_t own) const noexcept;
+  void take_back(std::uint32_t slot) noexcept;
+  void take_all_back(std::uint32_t pool) noexcept;
 
   // publish.cpp
   void prefetch_members() const noexcept;
@@ -345,8 +359,20 @@ class Publisher {
   [[nodiscard]] SlotRecord& record_of(std::uint32_t slot) noexcept { return slot_records_[slot]; }
   void update_gauges() noexcept;
 
+  // Memory of another system, and what lies there of the message in a slot.
+  struct ForeignPool {
+    UniqueFd fd;
+    std::function<void(std::uint64_t token)> released;
+    bool revoked = false;
+  };
+  struct Lent {
+    std::uint64_t token = 0;
+    std::uint32_t pool = kMaxPools;  // nothing is lent
+  };
+
   Geometry geometry_;
-  std::array<std::uint32_t, kMaxPools> by_size_{};  // the pools' indices, smallest slots first
+  std::array<std::uint32_t, kMaxPools> by_size_{};  // pools with slots, smallest slots first
+  std::uint32_t ranked_ = 0;                        // how many these are
   Segment control_;
   Slots slots_;
   std::array<std::uint64_t, kMaxPools> records_committed_{};  // of each pool: up to that offset
@@ -382,6 +408,8 @@ class Publisher {
   std::vector<CountedClaims> counted_;    // all slots; used while slots are short
   std::vector<Sample> held_;              // max_references per slot
   std::vector<std::uint8_t> held_count_;  // per slot
+  std::vector<Lent> lent_;                // per slot, from the first foreign pool on
+  std::array<ForeignPool, kMaxPools> foreign_;
   StampClock stamps_;
   std::uint64_t last_publish_ns_ = 0;
   std::uint64_t last_interval_ns_ = kNever;  // between the last two messages
@@ -393,7 +421,7 @@ class Publisher {
   std::uint32_t max_loans_ = 0;
   std::uint32_t loans_ = 0;
   std::uint32_t max_held_ = 0;
-  std::uint32_t live_references_ = 0;  // slots that hold samples
+  std::uint32_t live_references_ = 0;  // slots that hold samples, or what was lent
   OnFull on_full_ = OnFull::wait;
   std::atomic<bool> sensitive_{false};
   bool can_spin_ = true;

@@ -172,6 +172,7 @@ std::byte* Publisher::amend(const Reference& message) noexcept {
       slot_word(message.sequence, message.lane, SlotState::live)) {
     return nullptr;
   }
+  if (!lent_.empty() && lent_[message.slot].pool != kMaxPools) return nullptr;  // not ours
   return slots_.address(geometry_.pool_of(message.slot), message.slot);
 }
 

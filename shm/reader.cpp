@@ -60,7 +60,7 @@ Result<ReaderPtr> Reader::open(const StreamDescriptors& stream, const Subscripti
                      " pools, " + std::to_string(stream.pools.size()) + " were handed over"};
   }
   for (std::uint32_t i = 0; i < stream.pools.size(); ++i) {
-    auto pool = View::open(stream.pools[i].get(), "a pool of a stream", g.pools[i].pool_bytes);
+    auto pool = open_pool(stream.pools[i].get(), "a pool of a stream", g.pools[i]);
     if (!pool) return std::move(pool).error();
     reader->pools_[i] = std::move(*pool);
   }
@@ -343,7 +343,7 @@ Result<void> Reader::add_pool(std::uint32_t index, UniqueFd pool) {
                      std::to_string(geometry_.pool_count) + " valid pools"};
   }
   if (pools_[index].valid()) return {};
-  auto view = View::open(pool.get(), what.c_str(), geometry_.pools[index].pool_bytes);
+  auto view = open_pool(pool.get(), what.c_str(), geometry_.pools[index]);
   if (!view) return std::move(view).error();
   pools_[index] = std::move(*view);
   pools_changed();

@@ -157,10 +157,14 @@ class Reader {
   };
   // What a claim of an entry came to.
   enum class Claim : std::uint8_t { ours, gone, elsewhere, expired, invalid };
+  struct Payload {
+    const std::byte* data = nullptr;
+    std::uint64_t size = 0;
+  };
   struct Claimed {
     MessageInfo info;
     std::uint32_t slot = 0;
-    std::uint64_t size = 0;
+    Payload payload;
     std::uint64_t meta = 0;
   };
   // A group's member: what the publisher assigned to it.
@@ -221,8 +225,14 @@ class Reader {
   [[nodiscard]] bool has_next(const Lane& lane) const noexcept;
   [[nodiscard]] bool has_assignment() const noexcept;
   void pools_changed() noexcept;
-  Sample make_sample(std::uint32_t slot, std::uint64_t size, std::uint64_t meta, bool resolved,
+  Sample make_sample(std::uint32_t slot, const Payload& payload, std::uint64_t meta, bool resolved,
                      const MessageInfo& info) noexcept;
+
+  // foreign.cpp
+  Place find_foreign(std::uint32_t slot, Payload& out) noexcept;
+  static Result<View> open_pool(int fd, const char* what, const PoolGeometry& pool);
+  [[nodiscard]] bool foreign_is_intact() const noexcept;
+  void find_contents(Sample& sample, std::uint64_t own) noexcept;
 
   // resolve.cpp
   bool hold_resolved(std::uint32_t slot, std::uint64_t live_word, Outcome& why) noexcept;

@@ -81,9 +81,18 @@ Sample Reader::resolve(const Reference& reference) noexcept {
   info.priority = static_cast<Priority>(reference.lane);
   info.user_flags = static_cast<std::uint8_t>(meta & 0x0f);
   info.ttl_ms = static_cast<std::uint32_t>(meta >> 32);
-  Sample sample = make_sample(reference.slot, size, meta, true, info);
+  Payload payload{address_of(reference.slot), size};
+  Sample sample = make_sample(reference.slot, payload, meta, true, info);
   // A page of the publisher's may say anything; and an evicted reader's claims count for nothing.
   if (size > geometry_.capacity(geometry_.pool_of(reference.slot))) return no(Outcome::expired);
+  if ((meta & kEntryForeign) != 0) [[unlikely]] {
+    const Place there = find_foreign(reference.slot, payload);
+    if (there != Place::here) {
+      return no(there == Place::elsewhere ? Outcome::timeout : Outcome::expired);
+    }
+    sample.data_ = payload.data;
+    sample.size_ = payload.size;
+  }
   if (!admitted()) return no(Outcome::evicted);
   add_relaxed(page_->counters.resolved, 1);
   return sample;

@@ -258,6 +258,7 @@ void Publisher::free_slot(std::uint32_t slot) noexcept {
     held_count_[slot] = 0;
     --live_references_;
   }
+  if (!lent_.empty()) take_back(slot);
   if (wipes()) [[unlikely]]
     wipe(slot);
   slots_.push(geometry_.pool_of(slot), slot);

@@ -25,6 +25,9 @@ class Slots {
   /// Creates the memory of a pool that comes later; its index is the number of those before it.
   Result<void> add(const PoolGeometry& pool, const SegmentOptions& options);
 
+  /// A pool without slots, whose memory is another's; it has an index all the same.
+  void add_foreign(const PoolGeometry& pool) noexcept { geometry_pools_[pool_count_++] = pool; }
+
   /// A free, committed slot of `pool`, or kNoSlot.
   std::uint32_t pop(std::uint32_t pool) noexcept {
     std::vector<std::uint32_t>& list = free_[pool];

@@ -193,13 +193,14 @@ inline Reader::Claim Reader::claim(std::uint32_t index, const Entry& entry, std:
   const std::uint64_t meta = word(entry.meta);
   const auto slot = static_cast<std::uint32_t>(place);
   const std::uint64_t size = place >> 32;
-  const Place found = find(slot, size);
+  Place found = find(slot, size);
   const bool valid = found == Place::here;
   SLUICE_KILL_POINT("take.before_claim");
   if (valid) {
     // The payload is on its way while we claim it; a locked instruction would make its first read
     // wait. A message is read whole, a frame from its beginning.
     const std::byte* const payload = address_of(slot);
+    out.payload = {payload, size};
     __builtin_prefetch(payload);
     for (std::uint64_t at = kCacheLine; at < size && size <= kSmallBytes; at += kCacheLine) {
       __builtin_prefetch(payload + at);
@@ -215,7 +216,9 @@ inline Reader::Claim Reader::claim(std::uint32_t index, const Entry& entry, std:
   const bool ours = unchanged && admitted();
   const bool expired = ours && info.publish_ns != 0 && (meta >> 32) != 0 &&
                        now_ns() > info.publish_ns + (meta >> 32) * 1'000'000u;
-  if (!valid || !ours || expired) {
+  if ((meta & kEntryForeign) != 0 && valid && ours) [[unlikely]]
+    found = find_foreign(slot, out.payload);
+  if (found != Place::here || !ours || expired) {
     if (valid) {
       // sync release (reader): we read nothing, but an older claim's release order is kept
       claims_[slot / 64].taken.fetch_and(~bit_of(slot), std::memory_order_release);
@@ -229,15 +232,14 @@ inline Reader::Claim Reader::claim(std::uint32_t index, const Entry& entry, std:
   info.user_flags = static_cast<std::uint8_t>(meta & 0x0f);
   info.ttl_ms = static_cast<std::uint32_t>(meta >> 32);
   out.slot = slot;
-  out.size = size;
   out.meta = meta;
   return Claim::ours;
 }
 
 inline void Reader::hand_out(const Claimed& claimed, Sample& out) noexcept {
   add_relaxed(page_->counters.taken, 1);
-  add_relaxed(page_->counters.bytes, claimed.size);
-  out = make_sample(claimed.slot, claimed.size, claimed.meta, false, claimed.info);
+  add_relaxed(page_->counters.bytes, claimed.payload.size);
+  out = make_sample(claimed.slot, claimed.payload, claimed.meta, false, claimed.info);
 }
 
 // A group's member: the entry that was assigned next. It stays until it is settled, unless the
@@ -338,16 +340,19 @@ Reader::Place Reader::look_for(std::uint32_t slot, std::uint64_t size) noexcept 
   return Place::elsewhere;
 }
 
-Sample Reader::make_sample(std::uint32_t slot, std::uint64_t size, std::uint64_t meta,
+Sample Reader::make_sample(std::uint32_t slot, const Payload& payload, std::uint64_t meta,
                            bool resolved, const MessageInfo& info) noexcept {
   Sample sample;
   sample.reader_ = this;
   sample.outcome_ = Outcome::ok;
   sample.slot_ = slot;
-  sample.size_ = size;
-  sample.data_ = address_of(slot);
+  sample.size_ = payload.size;
+  sample.data_ = payload.data;
   sample.resolved_ = resolved;
-  sample.has_references_ = (meta & kEntryHasReferences) != 0 && geometry_.max_references != 0;
+  sample.contents_ = static_cast<std::uint8_t>(meta & kEntryContents);
+  if (sample.contents_ != 0) {
+    find_contents(sample, (meta & kEntryForeign) != 0 ? sizeof(ForeignPlace) : payload.size);
+  }
   sample.info_ = info;
   if (geometry_.stamped && !resolved && info.publish_ns - measured_ns_ >= kMeasureEveryNs) {
     measured_ns_ = info.publish_ns;
@@ -450,7 +455,8 @@ bool Sample::intact() const noexcept {
   if (reader_ == nullptr) return false;
   // sync admit (reader): our reads of the payload before the state
   std::atomic_thread_fence(std::memory_order_acquire);
-  return reader_->admitted();
+  return reader_->admitted() &&
+         ((contents_ & shm::kEntryForeign) == 0 || reader_->foreign_is_intact());
 }
 
 Reference Sample::reference() const noexcept {
@@ -459,18 +465,28 @@ Reference Sample::reference() const noexcept {
           static_cast<std::uint32_t>(info_.priority)};
 }
 
+// Null where there are none.
+const std::byte* Sample::references() const noexcept {
+  if (reader_ == nullptr || (contents_ & shm::kEntryHasReferences) == 0 ||
+      reader_->geometry_.max_references == 0) {
+    return nullptr;
+  }
+  if ((contents_ & shm::kEntryHasUserHeader) == 0) return behind_;
+  return behind_ + sizeof(shm::UserHeader) + shm::round_up(user_header_bytes_, 8);
+}
+
 std::uint32_t Sample::reference_count() const noexcept {
-  if (reader_ == nullptr || !has_references_) return 0;
+  const std::byte* const at = references();
+  if (at == nullptr) return 0;
   std::uint32_t count = 0;
-  std::memcpy(&count, data_ + shm::round_up(size_, 8), sizeof count);
+  std::memcpy(&count, at, sizeof count);
   return std::min(count, reader_->geometry_.max_references);
 }
 
 Reference Sample::reference_at(std::uint32_t index) const noexcept {
   Reference reference;
   if (index < reference_count()) {
-    std::memcpy(&reference, data_ + shm::round_up(size_, 8) + 8 + index * sizeof reference,
-                sizeof reference);
+    std::memcpy(&reference, references() + 8 + index * sizeof reference, sizeof reference);
   }
   return reference;
 }

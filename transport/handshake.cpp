@@ -104,6 +104,11 @@ Result<std::shared_ptr<const shm::View>> open_arena(const shm::UniqueFd& fd, con
   return std::make_shared<const shm::View>(std::move(*view));
 }
 
+bool has_foreign_pool(const shm::Geometry& geometry) {
+  return std::any_of(geometry.pools.begin(), geometry.pools.begin() + geometry.pool_count,
+                     [](const shm::PoolGeometry& pool) { return pool.foreign; });
+}
+
 Result<void> send_offer(int socket, const shm::Publisher& publisher, std::uint64_t deadline_ns) {
   auto stream = publisher.share();
   if (!stream) return std::move(stream).error();
@@ -213,6 +218,14 @@ Result<shm::ReaderPtr> subscribe(int socket, const SubscriptionOptions& options,
   if (!arena) return std::move(arena).error();
   auto reader = shm::Reader::open(stream, options, *arena);
   if (!reader) return refuse(socket, std::move(reader).error(), deadline_ns);
+  // Without a broker nobody has said whose word is good for such memory.
+  if (has_foreign_pool((*reader)->geometry()) && first->uid != ::geteuid() && first->uid != 0) {
+    return refuse(socket,
+                  {Errc::untrusted, 0,
+                   "the stream lends memory of another system, and comes from user " +
+                       std::to_string(first->uid) + "; have it advertised by a broker"},
+                  deadline_ns);
+  }
   auto arena_fd = (*arena)->share();
   if (!arena_fd) return std::move(arena_fd).error();
   std::vector<int> descriptors{arena_fd->get()};

@@ -22,8 +22,8 @@ protocol::OfferT offer_of(const shm::Geometry& geometry, const StreamOptions& op
   offer.type_name = options.type_name;
   offer.sensitive = options.sensitive;
   offer.planned_bytes = geometry.control_bytes;
+  offer.slot_bytes = shm::largest_payload(geometry);
   for (std::uint32_t i = 0; i < geometry.pool_count; ++i) {
-    offer.slot_bytes = std::max(offer.slot_bytes, geometry.capacity(i));
     offer.planned_bytes += geometry.pools[i].pool_bytes;
   }
   return offer;

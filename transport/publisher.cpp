@@ -16,6 +16,14 @@ Publisher::Impl::~Impl() {
   if (node) node->withdraw(stream->geometry().stream_id);
 }
 
+// To those who are attached already; others get it with the stream.
+Result<void> Publisher::Impl::announce(std::uint32_t pool) {
+  if (!node) return {};
+  auto fd = stream->share_pool(pool);
+  if (!fd) return std::move(fd).error();
+  return node->announce_pool(stream->geometry().stream_id, pool, std::move(*fd));
+}
+
 Publisher::Publisher(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
 Publisher::Publisher(Publisher&&) noexcept = default;
 Publisher& Publisher::operator=(Publisher&&) noexcept = default;
@@ -92,13 +100,27 @@ std::uint64_t Publisher::messages_per_second() const noexcept {
 }
 
 Result<void> Publisher::add_pool(const PoolOptions& pool) {
-  auto index = impl_->stream->add_pool(pool);
-  if (!index) return std::move(index).error();
-  if (!impl_->node) return {};
-  auto fd = impl_->stream->share_pool(*index);
-  if (!fd) return std::move(fd).error();
-  return impl_->node->announce_pool(stream_id(), *index, std::move(*fd));
+  const auto index = impl_->stream->add_pool(pool);
+  return index ? impl_->announce(*index) : index.error();
 }
+
+Result<std::uint32_t> Publisher::add_foreign_pool(ForeignMemory memory) {
+  auto index = impl_->stream->add_foreign_pool(std::move(memory));
+  if (!index) return index;
+  if (auto announced = impl_->announce(*index); !announced) {
+    revoke_pool(*index);
+    return std::move(announced).error();
+  }
+  return index;
+}
+
+Loan Publisher::lend(const ForeignPayload& payload, Priority priority) noexcept {
+  if (impl_->revoked()) [[unlikely]]
+    return Loan{Outcome::not_allowed};
+  return impl_->stream->lend(payload, priority);
+}
+
+void Publisher::revoke_pool(std::uint32_t pool) noexcept { impl_->stream->revoke_pool(pool); }
 
 Result<void> Publisher::accept(int socket, std::chrono::milliseconds timeout) {
   const auto ns = std::chrono::nanoseconds{timeout}.count();

@@ -22,6 +22,8 @@ struct Publisher::Impl {
     return publication && publication->revoked().load(std::memory_order_relaxed);
   }
 
+  Result<void> announce(std::uint32_t pool);
+
   shm::PublisherPtr stream;
   transport::OwnArenas wakes{"sluice-wakes"};           // for accept()
   std::shared_ptr<transport::Publication> publication;  // with a node

@@ -40,6 +40,36 @@ Result<std::uint64_t> check_memory(int fd, const std::string& what, uid_t owner)
   return static_cast<std::uint64_t>(status.st_size);
 }
 
+Result<StreamSize> check_foreign(int fd, const std::string& what, std::uint64_t bytes) {
+  struct stat status {};
+  if (::fstat(fd, &status) != 0) return shm::system_error("fstat of " + what);
+  if (!S_ISREG(status.st_mode) || static_cast<std::uint64_t>(status.st_size) < bytes) {
+    return untrusted(what + " is no file in memory of " + std::to_string(bytes) + " bytes");
+  }
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0 || (flags & O_ACCMODE) != O_RDONLY) {
+    return untrusted(what + " is another system's memory and can be written through");
+  }
+  return StreamSize{0, 0, true};
+}
+
+// `exactly`: as long as the header says. Of a pool that is not described validly only the memory is
+// looked at; nobody will find a message there.
+Result<StreamSize> check_memory_of(const shm::Geometry& geometry, std::uint32_t number, int fd,
+                                   bool exactly, uid_t owner) {
+  const std::string what = "pool " + std::to_string(number);
+  const bool known = number < geometry.pool_count;
+  if (known && geometry.pools[number].foreign) {
+    return check_foreign(fd, what, geometry.pools[number].pool_bytes);
+  }
+  auto bytes = check_memory(fd, what, owner);
+  if (!bytes) return std::move(bytes).error();
+  if (exactly && *bytes != geometry.pools[number].pool_bytes) {
+    return untrusted(what + " has not the size that the stream's header says");
+  }
+  return StreamSize{*bytes, known ? geometry.capacity(number) : 0};
+}
+
 }  // namespace
 
 Result<StreamSize> check_stream(std::span<const shm::UniqueFd> descriptors, std::uint64_t stream_id,
@@ -49,40 +79,34 @@ Result<StreamSize> check_stream(std::span<const shm::UniqueFd> descriptors, std:
   if (!total) return std::move(total).error();
   const auto view = shm::View::open(descriptors[0].get(), "the control segment", *total);
   if (!view) return view.error();
-  const auto geometry = shm::verify(*view);
-  if (!geometry) return geometry.error();
+  auto geometry = shm::verify(*view);
+  if (!geometry) return std::move(geometry).error();
   if (geometry->stream_id != stream_id) return untrusted("the stream has another id in its header");
-  if (descriptors.size() - 1 < geometry->pool_count) {
-    return untrusted("the stream has " + std::to_string(geometry->pool_count) + " pools, and " +
+  const std::uint32_t created = geometry->pool_count;
+  if (descriptors.size() - 1 < created) {
+    return untrusted("the stream has " + std::to_string(created) + " pools, and " +
                      std::to_string(descriptors.size() - 1) + " descriptors came");
   }
-  for (std::size_t i = 1; i < descriptors.size(); ++i) {
-    const std::string what = "pool " + std::to_string(i - 1);
-    auto bytes = check_memory(descriptors[i].get(), what, owner);
-    if (!bytes) return std::move(bytes).error();
-    if (i <= geometry->pool_count && *bytes != geometry->pools[i - 1].pool_bytes) {
-      return untrusted(what + " has not the size that the stream's header says");
-    }
-    *total += *bytes;
-  }
+  (void)shm::learn_pools(view->data(), *geometry);  // what is valid counts
   StreamSize size{*total, 0};
-  for (std::uint32_t i = 0; i < geometry->pool_count; ++i) {
-    size.payload_bytes = std::max(size.payload_bytes, geometry->capacity(i));
+  for (std::uint32_t i = 0; i + 1 < descriptors.size(); ++i) {
+    auto added = check_memory_of(*geometry, i, descriptors[i + 1].get(), i < created, owner);
+    if (!added) return std::move(added).error();
+    size.bytes += added->bytes;
+    size.payload_bytes = std::max(size.payload_bytes, added->payload_bytes);
+    size.lends = size.lends || added->lends;
   }
   return size;
 }
 
 Result<StreamSize> check_pool(const shm::UniqueFd& pool, std::uint32_t number,
                               const shm::UniqueFd& control, uid_t owner) {
-  auto bytes = check_memory(pool.get(), "the pool", owner);
-  if (!bytes) return std::move(bytes).error();
-  StreamSize size{*bytes, 0};
   const auto view = shm::View::open(control.get(), "the control segment");
   if (!view) return view.error();
-  const auto geometry = shm::verify(*view);
-  if (!geometry) return geometry.error();
-  if (number < geometry->pool_count) size.payload_bytes = geometry->capacity(number);
-  return size;
+  auto geometry = shm::verify(*view);
+  if (!geometry) return std::move(geometry).error();
+  (void)shm::learn_pools(view->data(), *geometry);  // what is valid counts
+  return check_memory_of(*geometry, number, pool.get(), false, owner);
 }
 
 Result<void> check_arena(const shm::UniqueFd& arena, std::uint64_t bytes, uid_t owner) {

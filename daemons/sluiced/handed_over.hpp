@@ -11,13 +11,15 @@
 
 namespace sluice::broker {
 
-/// A stream's control segment and pools: sealed memfds of user `owner`, the header with this
-/// stream_id, the pools of the sizes that it names. `untrusted` otherwise. Maps and unmaps the
-/// control segment.
 struct StreamSize {
-  std::uint64_t bytes = 0;          ///< Of all of them.
+  std::uint64_t bytes = 0;          ///< Of all of them, but of memory that is another system's.
   std::uint64_t payload_bytes = 0;  ///< The largest that there is a slot for.
+  bool lends = false;               ///< Some of it is another system's (kPoolForeign).
 };
+
+/// A stream's control segment and pools: sealed memfds of user `owner`, the header with this
+/// stream_id, the pools of the sizes that it names; memory of another system, which is not sealed,
+/// at least as long, and read-only. `untrusted` otherwise. Maps and unmaps the control segment.
 Result<StreamSize> check_stream(std::span<const shm::UniqueFd> descriptors, std::uint64_t stream_id,
                                 uid_t owner);
 

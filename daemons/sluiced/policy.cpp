@@ -51,6 +51,12 @@ bool is_about(const Rule& rule, Action action) {
          std::find(rule.actions.begin(), rule.actions.end(), action) != rule.actions.end();
 }
 
+// What an [[allow]] gives. Who lends can take readers down by shortening what they have mapped: that
+// is not given by the way.
+bool gives(const Rule& rule, Action action) {
+  return is_about(rule, action) && (action != Action::lend || !rule.actions.empty());
+}
+
 // Whom an [[allow]] is about. A name that is none does not get in where names are asked for.
 bool allows(const Rule& rule, const Identity& who) {
   return is_about(rule, who) && (rule.nodes.empty() || is_plain_name(who.node_name));
@@ -119,8 +125,10 @@ Policy::Policy(Rules rules, uid_t own_uid, gid_t own_gid)
   if (!rules_.allow.empty()) return;
   Rule own_user;
   own_user.users = {{"the broker's own", own_uid}};
+  for (const NamedAction& named : kActions) own_user.actions.push_back(named.action);  // lend, too
   Rule own_group;
   own_group.groups = {{"the broker's own", own_gid}};
+  own_group.actions = own_user.actions;
   rules_.allow = {std::move(own_user), std::move(own_group)};
   default_ = "there is no [[allow]] rule, so only the broker's user (uid " +
              std::to_string(own_uid) + ") and the members of its group (gid " +
@@ -163,7 +171,7 @@ std::optional<std::string> Policy::denied(const Identity& who, Action action,
 
 bool Policy::is_named(const Identity& who, Action action, std::string_view filter) const {
   return std::any_of(rules_.allow.begin(), rules_.allow.end(), [&](const Rule& rule) {
-    if (!allows(rule, who) || !is_about(rule, action)) return false;
+    if (!allows(rule, who) || !gives(rule, action)) return false;
     return std::any_of(rule.filters.begin(), rule.filters.end(), [&](const std::string& allowed) {
       const std::optional<std::string> expanded = allowed_filter(allowed, who);
       return expanded && filter_includes(*expanded, filter);
@@ -180,7 +188,7 @@ Verdict Policy::may(const Identity& who, Action action, std::string_view filter)
   const Rule* partly = nullptr;
   std::string part;
   for (const Rule& rule : rules_.allow) {
-    if (!allows(rule, who) || !is_about(rule, action)) continue;
+    if (!allows(rule, who) || !gives(rule, action)) continue;
     if (rule.filters.empty()) return {true, ""};
     for (const std::string& allowed : rule.filters) {
       const std::optional<std::string> expanded = allowed_filter(allowed, who);

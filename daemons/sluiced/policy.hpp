@@ -23,17 +23,19 @@ enum class Action : std::uint8_t {
   monitor,    ///< See their counters, not what they carry.
   request,    ///< Ask services whose names a filter matches.
   serve,      ///< Answer for them.
+  lend,       ///< Publish what lies in another system's memory. An [[allow]] must name it.
 };
 struct NamedAction {
   Action action;
   const char* name;  ///< In the configuration, and in "may not <name>".
 };
-inline constexpr std::array<NamedAction, 5> kActions{{
+inline constexpr std::array<NamedAction, 6> kActions{{
     {Action::publish, "publish"},
     {Action::subscribe, "subscribe"},
     {Action::monitor, "monitor"},
     {Action::request, "request"},
     {Action::serve, "serve"},
+    {Action::lend, "lend"},
 }};
 const char* to_string(Action action) noexcept;
 
@@ -62,7 +64,7 @@ struct Rule {
   std::vector<Account> users;
   std::vector<Account> groups;
   std::vector<std::string> nodes;    ///< Names, or beginnings of names with '*' at the end.
-  std::vector<Action> actions;       ///< None: all.
+  std::vector<Action> actions;       ///< None: all; of an [[allow]]: but lend.
   std::vector<std::string> filters;  ///< With %u, %n and %%; none: every topic, '$' ones included.
 };
 

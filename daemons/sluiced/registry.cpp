@@ -128,7 +128,7 @@ void Registry::meet(Subscription& subscription, const Stream& stream) {
   }
 }
 
-Result<void> Registry::add_pool(Id id, std::uint32_t pool, SharedFd descriptor) {
+Result<void> Registry::add_pool(Id id, std::uint32_t pool, SharedFd descriptor, bool foreign) {
   Stream* stream = find_in(streams_, id);
   if (stream == nullptr) return refused("there is no such stream");
   if (pool + std::size_t{1} != stream->descriptors.size()) {
@@ -136,6 +136,7 @@ Result<void> Registry::add_pool(Id id, std::uint32_t pool, SharedFd descriptor) 
                    std::to_string(stream->descriptors.size() - 1));
   }
   stream->descriptors.push_back(std::move(descriptor));
+  stream->lends = stream->lends || foreign;
   for (const Id node : interested_nodes(*stream)) audience_.pool_added(node, *stream, pool);
   return {};
 }

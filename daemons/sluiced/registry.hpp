@@ -37,6 +37,7 @@ struct Stream {
   std::string topic;
   protocol::OfferT offer;
   std::vector<SharedFd> descriptors;  ///< Control segment, pools.
+  bool lends = false;                 ///< Among them memory of another system.
   std::uint32_t matching = 0;         ///< Subscriptions that are attached, or were told of it.
 };
 
@@ -104,7 +105,7 @@ class Registry {
 
   Result<void> add(Stream stream);
   void announce_stream(Id stream);
-  Result<void> add_pool(Id stream, std::uint32_t pool, SharedFd descriptor);
+  Result<void> add_pool(Id stream, std::uint32_t pool, SharedFd descriptor, bool foreign);
   void end_stream(Id stream, protocol::Cause cause);
   /// How many subscriptions would meet it.
   [[nodiscard]] std::uint32_t count_fitting(const Stream& stream) const;

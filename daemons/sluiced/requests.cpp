@@ -65,6 +65,9 @@ Result<void> Broker::advertise(Session& session, protocol::AdvertiseT& body, std
   if (registry_.stream(body.stream_id) != nullptr) {
     return refused("there is a stream with this id already");
   }
+  if (size->lends) {
+    if (auto verdict = allowed(session, Action::lend, body.topic); !verdict) return verdict;
+  }
   if (auto room = check_payload(session, size->payload_bytes); !room) return room;
   if (auto room = charge(session, Resource::streams, 1); !room) return room;
   if (auto room = charge_stream(session, body.stream_id, body.offer->planned_bytes, size->bytes);
@@ -77,6 +80,7 @@ Result<void> Broker::advertise(Session& session, protocol::AdvertiseT& body, std
   stream.node = session.node();
   stream.topic = std::move(body.topic);
   stream.offer = std::move(*body.offer);
+  stream.lends = size->lends;
   for (shm::UniqueFd& fd : fds) stream.descriptors.push_back(transport::share(std::move(fd)));
   const TopicTraits traits = traits_of(topics_, stream.topic);
   stream.offer.sensitive = stream.offer.sensitive || traits.sensitive;
@@ -105,10 +109,14 @@ Result<void> Broker::add_pool(Session& session, const protocol::AddPoolT& body,
   if ((*stream)->descriptors.size() > kMaxPools) return refused("a stream has at most 8 pools");
   auto size = check_pool(fds[0], body.pool, *(*stream)->descriptors.front(), session.who().uid);
   if (!size) return std::move(size).error();
+  if (size->lends) {
+    if (auto verdict = allowed(session, Action::lend, (*stream)->topic); !verdict) return verdict;
+  }
   if (auto room = check_payload(session, size->payload_bytes); !room) return room;
   const std::uint64_t total = shares_[body.stream_id].handed_over + size->bytes;
   if (auto room = charge_stream(session, body.stream_id, 0, total); !room) return room;
-  auto added = registry_.add_pool(body.stream_id, body.pool, transport::share(std::move(fds[0])));
+  auto added = registry_.add_pool(body.stream_id, body.pool, transport::share(std::move(fds[0])),
+                                  size->lends);
   if (added) session.answer(request, protocol::DoneT{});
   return added;
 }

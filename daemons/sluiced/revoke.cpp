@@ -39,7 +39,9 @@ void Broker::replace(Policy policy, LimitTable limits, std::vector<TopicRule> to
 // Copies of the ids, since ending one changes the node's list.
 void Broker::revoke_streams(Session& session) {
   for (const Id id : std::set<Id>(registry_.node(session.node())->streams)) {
-    const auto verdict = allowed(session, Action::publish, registry_.stream(id)->topic);
+    const Stream& stream = *registry_.stream(id);
+    auto verdict = allowed(session, Action::publish, stream.topic);
+    if (verdict && stream.lends) verdict = allowed(session, Action::lend, stream.topic);
     if (verdict) continue;
     tell_revoked(session, id, 0, verdict.error().message);
     registry_.end_stream(id, protocol::Cause::denied);

@@ -41,15 +41,17 @@ class SLUICE_EXPORT Loan {
   /// Why this loan is empty.
   [[nodiscard]] Outcome outcome() const noexcept { return outcome_; }
 
+  /// Null for a loan from Publisher::lend, whose payload lies elsewhere and is written already.
   [[nodiscard]] std::byte* data() const noexcept { return data_; }
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
   [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
   [[nodiscard]] std::span<std::byte> bytes() const noexcept {
-    return {data_, static_cast<std::size_t>(size_)};
+    return {data_, data_ != nullptr ? static_cast<std::size_t>(size_) : 0};
   }
-  /// Changes how many bytes are published; false (and no change) beyond capacity().
+  /// Changes how many bytes are published; false (and no change) beyond capacity(), of what was
+  /// lent, and after set_user_header().
   bool resize(std::uint64_t bytes) noexcept {
-    if (bytes > capacity_) return false;
+    if (bytes > capacity_ || contents_ != 0) return false;
     size_ = bytes;
     return true;
   }
@@ -58,6 +60,11 @@ class SLUICE_EXPORT Loan {
   /// resolve the reference to the same bytes. `full` when the stream's max_references are used up
   /// (the sample is then left as it was), `empty` when either is empty.
   Outcome attach(Sample&& sample) noexcept;
+
+  /// Bytes beside the payload, for Sample::user_header: what a program says about its payload
+  /// without changing it. They take user_header_bytes() of the loan's capacity, so ask for as much
+  /// more and resize() before. Once; false (and no change) where they do not fit, or a second time.
+  bool set_user_header(std::span<const std::byte> header) noexcept;
 
   /// What is said about the message; set it before publishing.
   Headers headers;
@@ -76,6 +83,7 @@ class SLUICE_EXPORT Loan {
     capacity_ = other.capacity_;
     slot_ = other.slot_;
     lane_ = other.lane_;
+    contents_ = other.contents_;
     other.clear();
   }
   void clear() noexcept {
@@ -83,6 +91,7 @@ class SLUICE_EXPORT Loan {
     data_ = nullptr;
     size_ = 0;
     capacity_ = 0;
+    contents_ = 0;
     outcome_ = Outcome::empty;
   }
 
@@ -93,6 +102,13 @@ class SLUICE_EXPORT Loan {
   std::uint32_t slot_ = 0;
   std::uint32_t lane_ = 0;
   Outcome outcome_ = Outcome::empty;
+  std::uint8_t contents_ = 0;  // of the slot, beside a payload: the entry's flags for it
 };
+
+/// What a user header of `bytes` takes of a loan's capacity, behind `payload_bytes`.
+constexpr std::uint64_t user_header_bytes(std::uint64_t payload_bytes,
+                                          std::uint64_t bytes) noexcept {
+  return (8 - payload_bytes % 8) % 8 + 8 + bytes;
+}
 
 }  // namespace sluice

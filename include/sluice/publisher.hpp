@@ -2,6 +2,7 @@
 #pragma once
 
 #include "sluice/export.hpp"
+#include "sluice/foreign.hpp"
 #include "sluice/loan.hpp"
 #include "sluice/options.hpp"
 #include "sluice/result.hpp"
@@ -84,6 +85,21 @@ class SLUICE_EXPORT Publisher {
   /// Adds slots of another size while the stream runs; subscribers map them when they first meet
   /// one. Needs room in StreamOptions::max_slots; the error names what is in the way. Allocates.
   Result<void> add_pool(const PoolOptions& pool);
+
+  /// Makes memory of another system known to the stream; returns the number for lend(). One of the
+  /// stream's kMaxPools, for good. Readers map it read-only when they first meet it; the broker's
+  /// configuration says who may do this (`lend`), since nothing keeps its owner from changing or
+  /// shortening it under their eyes. Allocates.
+  Result<std::uint32_t> add_foreign_pool(ForeignMemory memory);
+  /// A loan whose payload lies there; set headers and user header, and publish it. The stream needs
+  /// a pool of its own with small slots, of 64 bytes and what the user header takes. An empty loan's
+  /// outcome as loan()'s; mismatch: the payload does not lie in that memory, or that is revoked.
+  /// Then, and whenever the loan is not published, `released` is called nevertheless but for
+  /// an empty loan, whose payload stays the caller's.
+  Loan lend(const ForeignPayload& payload, Priority priority = Priority::critical) noexcept;
+  /// The memory's system is gone, or takes it back now: readers take nothing from it any more, and
+  /// Sample::intact says no of what they hold. `released` is called for what is lent, at once.
+  void revoke_pool(std::uint32_t pool) noexcept;
 
   /// Tells monitors where the data comes from. Cheap: some stores into shared memory.
   void describe(const SourceInfo& source) noexcept;

@@ -25,7 +25,9 @@ class Reader;
 ///
 /// One thing ends the guarantee: when the publisher evicts this subscription (it held more than it
 /// had asked for, or was too slow for `OnFull::evict`) the memory may be used again. Whoever must
-/// know asks intact() after it has read.
+/// know asks intact() after it has read. A payload that lies in another system's memory
+/// (Publisher::lend) has that system's guarantees besides: it may write there at any time, and the
+/// payload ends with the publisher.
 class SLUICE_EXPORT Sample {
  public:
   Sample() = default;
@@ -52,6 +54,8 @@ class SLUICE_EXPORT Sample {
     return {data_, static_cast<std::size_t>(size_)};
   }
   [[nodiscard]] const MessageInfo& info() const noexcept { return info_; }
+  /// What the publisher's program said beside the payload (Loan::set_user_header); mostly nothing.
+  [[nodiscard]] std::span<const std::byte> user_header() const noexcept;
 
   /// The name of this message, valid inside other messages.
   [[nodiscard]] Reference reference() const noexcept;
@@ -67,6 +71,7 @@ class SLUICE_EXPORT Sample {
  private:
   friend class shm::Reader;
   friend class Subscriber;
+  [[nodiscard]] const std::byte* references() const noexcept;
   // Plain copies: this is on the path of every message.
   void take_over(Sample& other) noexcept {
     reader_ = other.reader_;
@@ -76,7 +81,9 @@ class SLUICE_EXPORT Sample {
     size_ = other.size_;
     slot_ = other.slot_;
     resolved_ = other.resolved_;
-    has_references_ = other.has_references_;
+    contents_ = other.contents_;
+    user_header_bytes_ = other.user_header_bytes_;
+    behind_ = other.behind_;
     again_ = other.again_;
     assignment_ = other.assignment_;
     timed_from_ns_ = other.timed_from_ns_;
@@ -93,9 +100,11 @@ class SLUICE_EXPORT Sample {
   std::uint32_t slot_ = 0;
   Outcome outcome_ = Outcome::empty;
   bool resolved_ = false;
-  bool has_references_ = false;
+  std::uint8_t contents_ = 0;  // of the slot, beside a payload: the entry's flags for it
   bool again_ = false;  // resolved, since another sample of this message lives; can be acknowledged
   std::uint8_t assignment_ = 0;  // of a group's member: its place in the ring of assignments
+  std::uint32_t user_header_bytes_ = 0;
+  const std::byte* behind_ = nullptr;  // the payload, in the slot: where contents_ has something
   std::uint64_t timed_from_ns_ = 0;  // when taken, if this one is measured
   MessageInfo info_;
 };

@@ -31,9 +31,11 @@ void list_control_segment(std::ostream& out) {
              {PART(L, ring_offset), PART(L, depth), PART(L, ring_entries), PART(L, history)});
   using P = PoolRecord;
   list_parts(out, "PoolRecord", sizeof(P),
-             {PART(P, pool_bytes), PART(P, slot_bytes), PART(P, first_slot), PART(P, slot_count)});
+             {PART(P, pool_bytes), PART(P, slot_bytes), PART(P, first_slot), PART(P, slot_count),
+              PART(P, flags)});
   list_parts(out, "StateLine", sizeof(StateLine),
-             {PART(StateLine, state), PART(StateLine, pool_count), PART(StateLine, reader_count)});
+             {PART(StateLine, state), PART(StateLine, pool_count), PART(StateLine, reader_count),
+              PART(StateLine, revoked_pools)});
   list_parts(out, "HeadLine", sizeof(HeadLine), {PART(HeadLine, head), PART(HeadLine, tail)});
   using C = PublisherCounters;
   list_parts(
@@ -64,6 +66,9 @@ void list_control_segment(std::ostream& out) {
               {"SourceLine", kSourceOffset, sizeof(S)},
               {"intervals", kIntervalsOffset, sizeof(Histogram)},
               {"ages", kPublishAgesOffset, sizeof(Histogram)}});
+  using F = ForeignPlace;
+  list_parts(out, "ForeignPlace", sizeof(F), {PART(F, pool), PART(F, offset), PART(F, bytes)});
+  list_parts(out, "UserHeader", sizeof(UserHeader), {PART(UserHeader, bytes)});
   using T = ReferenceTrailer;
   list_parts(out, "ReferenceTrailer", sizeof(T), {PART(T, count), PART(T, references)});
   list_parts(out, "Reference", sizeof(Reference),

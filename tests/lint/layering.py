@@ -26,7 +26,7 @@ SYSTEM = re.compile(r"^((sys|linux|asm|asm-generic|netinet|arpa)/[\w/-]+|[a-z0-9
 # What shm/ shares with users, or implements for them. A Node or a WaitSet is transport's.
 BASIC_PUBLIC = {
     f"sluice/{name}.hpp"
-    for name in ("export", "loan", "message", "options", "result", "sample", "stats", "version")
+    for name in ("export", "foreign", "loan", "message", "options", "result", "sample", "stats", "version")
 }
 
 # Which of our own folders each folder may include from.

@@ -38,6 +38,17 @@ bool publishes(const Policy& policy, const Identity& who, std::string_view topic
   return policy.may(who, Action::publish, topic).allowed;
 }
 
+TEST(Policy, LendingIsGivenByNameOnly) {
+  const auto lends = [](const Policy& policy) {
+    return policy.may(camera(), Action::lend, "a/b").allowed;
+  };
+  EXPECT_FALSE(lends(policy_of({rule_for_all({})}))) << "every action, every topic";
+  Rule named = rule_for_all({"a/#"});
+  named.actions = {Action::publish, Action::lend};
+  EXPECT_TRUE(lends(policy_of({named})));
+  EXPECT_FALSE(lends(policy_of({named}, {rule_for_all({"a/b"})}))) << "a deny is about it anyway";
+}
+
 TEST(Policy, WithoutRulesLetsInTheBrokersUserAndGroupOnly) {
   const Policy policy({}, kBroker, 501);
   Identity own{kBroker, 9, {}, 1, "sluice", "x"};

@@ -412,9 +412,9 @@ TEST_F(RegistryTest, ANewPoolIsPassedOnToThoseWhoKnowTheStream) {
   subscribe(20, "t", 2);
   subscribe(21, "other", 3);
   audience_.take();
-  EXPECT_FALSE(registry_.add_pool(10, 0, nullptr)) << "0 is there";
-  EXPECT_FALSE(registry_.add_pool(10, 2, nullptr)) << "1 is next";
-  EXPECT_TRUE(registry_.add_pool(10, 1, nullptr));
+  EXPECT_FALSE(registry_.add_pool(10, 0, nullptr, false)) << "0 is there";
+  EXPECT_FALSE(registry_.add_pool(10, 2, nullptr, false)) << "1 is next";
+  EXPECT_TRUE(registry_.add_pool(10, 1, nullptr, false));
   EXPECT_EQ(audience_.take(), Lines{"pool 1 2 10"});
   EXPECT_EQ(registry_.stream(10)->descriptors.size(), 3u);
 }

@@ -1,4 +1,4 @@
-// The shared layout, version 2, number by number. A change here is a change of the format: it needs
+// The shared layout, version 4, number by number. A change here is a change of the format: it needs
 // a new kLayoutVersion and docs/shm_format.md.
 #include "shm/layout.hpp"
 
@@ -12,7 +12,7 @@ namespace {
 TEST(Layout, SpellsItsMagicInMemory) {
   const std::uint64_t magic = kMagic;
   EXPECT_EQ(std::memcmp(&magic, "SLUICE01", 8), 0);
-  EXPECT_EQ(kLayoutVersion, 3u);
+  EXPECT_EQ(kLayoutVersion, 4u);
 }
 
 TEST(Layout, HasAControlHeaderOf576Bytes) {
@@ -49,6 +49,7 @@ TEST(Layout, HasLaneAndPoolRecordsOf32Bytes) {
   EXPECT_EQ(offsetof(PoolRecord, slot_bytes), 8u);
   EXPECT_EQ(offsetof(PoolRecord, first_slot), 16u);
   EXPECT_EQ(offsetof(PoolRecord, slot_count), 20u);
+  EXPECT_EQ(offsetof(PoolRecord, flags), 24u);
 }
 
 TEST(Layout, PutsTheRingsBehindTheCounters) {
