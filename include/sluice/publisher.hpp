@@ -87,9 +87,9 @@ class SLUICE_EXPORT Publisher {
   Result<void> add_pool(const PoolOptions& pool);
 
   /// Makes memory of another system known to the stream; returns the number for lend(). One of the
-  /// stream's kMaxPools, for good. Readers map it read-only when they first meet it; the broker's
-  /// configuration says who may do this (`lend`), since nothing keeps its owner from changing or
-  /// shortening it under their eyes. Allocates.
+  /// stream's kMaxPools, for good, also where the broker refuses it. Readers map it read-only when
+  /// they first meet it; the broker's configuration says who may do this (`lend`), since nothing
+  /// keeps its owner from changing or shortening it under their eyes. Allocates.
   Result<std::uint32_t> add_foreign_pool(ForeignMemory memory);
   /// A loan whose payload lies there; set headers and user header, and publish it. The stream needs
   /// a pool of its own with small slots, of 64 bytes and what the user header takes. An empty loan's
