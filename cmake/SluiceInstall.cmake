@@ -4,6 +4,7 @@
 #   tools        the program `sluice`, completion for shells
 #   broker       the daemon `sluiced`, its units (packaging/systemd/)
 #   recorder     the daemon `sluice-recorder`, its unit
+#   iceoryx      the gateway `sluice-iceoryx`, its unit
 #   capture      the programs `sluice-capture` and `sluice-photo-camera`, the unit for pipelines
 #   vision       sluice-detect, sluice-recognize, sluice-annotate
 # Manual pages come with their programs. docs/packaging.md says what becomes of these in packages.
@@ -47,6 +48,9 @@ if(SLUICE_BUILD_DAEMONS)
 endif()
 if(SLUICE_BUILD_RECORDER)
   install(TARGETS sluice-recorder RUNTIME COMPONENT recorder)
+endif()
+if(SLUICE_BUILD_ICEORYX)
+  install(TARGETS sluice-iceoryx RUNTIME COMPONENT iceoryx)
 endif()
 if(SLUICE_BUILD_CAPTURE)
   install(TARGETS sluice-capture sluice-photo-camera RUNTIME COMPONENT capture)

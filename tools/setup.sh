@@ -7,20 +7,21 @@
 # Made for Debian 12; runs as root, or with sudo. The second time it only looks, and prints nothing.
 set -euo pipefail
 
-purposes="core capture vision photos demo test model fuzz bench tidy cross package image cross-test"
+purposes="core capture vision iceoryx photos demo test model fuzz bench tidy cross package image cross-test"
 
 packages_for() {
   case $1 in
     core) echo g++ cmake ninja-build libboost-dev flatbuffers-compiler libflatbuffers-dev libcli11-dev libspdlog-dev libsystemd-dev libtomlplusplus-dev pkg-config nlohmann-json3-dev libncurses-dev libturbojpeg0-dev libsqlite3-dev ;;
     capture) echo libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstrtspserver-1.0-dev gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav ;;
     vision) echo libopencv-dev opencv-data ;;
+    iceoryx) echo iceoryx libiceoryx-posh-dev libiceoryx-hoofs-dev libacl1-dev ;;
     photos) echo visp-images-data python-matplotlib-data ;;
     demo) echo "$(packages_for core) $(packages_for capture) $(packages_for vision) $(packages_for photos)" ;;
-    test) echo "$(packages_for demo) libgtest-dev python3 procps tmux man-db strace systemd" ;;
+    test) echo "$(packages_for demo) $(packages_for iceoryx) libgtest-dev python3 procps tmux man-db strace systemd" ;;
     model) echo spin gcc libc6-dev ;;
     fuzz) echo "$(packages_for core) libgtest-dev clang-14 libclang-rt-14-dev" ;;
-    bench) echo "$(packages_for core) libbenchmark-dev iceoryx libiceoryx-posh-dev libiceoryx-hoofs-dev libacl1-dev libzmq3-dev libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-plugins-base gstreamer1.0-plugins-bad pkg-config" ;;
-    tidy) echo "$(packages_for demo) clang-tidy-14 clang-format-14" ;;
+    bench) echo "$(packages_for core) libbenchmark-dev $(packages_for iceoryx) libzmq3-dev libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-plugins-base gstreamer1.0-plugins-bad pkg-config" ;;
+    tidy) echo "$(packages_for demo) $(packages_for iceoryx) clang-tidy-14 clang-format-14" ;;
     cross) echo g++-aarch64-linux-gnu g++-arm-linux-gnueabihf qemu-user-static mmdebstrap cmake ninja-build flatbuffers-compiler pkg-config ;;
     package) echo build-essential debhelper dpkg-dev git lintian man-db ;;
     image) echo qemu-system-arm cpio kmod e2fsprogs python3 ;;
