@@ -178,12 +178,17 @@ bool Reader::foreign_is_intact() const noexcept {
   return !publisher_dead_.load(std::memory_order_relaxed) && !has_died(process_);
 }
 
-// Found and checked here, by the owner's thread: samples are read in any.
+// Found and checked here, by the owner's thread: samples are read in any. What claims more than the
+// slot has is taken as not there.
 void Reader::find_contents(Sample& sample, std::uint64_t own) noexcept {
+  const std::uint64_t capacity = geometry_.capacity(geometry_.pool_of(sample.slot_));
+  if (own > capacity) {
+    sample.contents_ = 0;
+    return;
+  }
   sample.behind_ = address_of(sample.slot_) + round_up(own, 8);
   if ((sample.contents_ & kEntryHasUserHeader) == 0) return;
   const std::uint64_t begin = round_up(own, 8) + sizeof(UserHeader);
-  const std::uint64_t capacity = geometry_.capacity(geometry_.pool_of(sample.slot_));
   // sync publish (reader): written before, and not again unless its writer breaks the rules
   const std::uint32_t bytes =
       begin <= capacity
@@ -191,7 +196,7 @@ void Reader::find_contents(Sample& sample, std::uint64_t own) noexcept {
           ? reinterpret_cast<const Word32*>(sample.behind_)->load(std::memory_order_relaxed)
           : 0;
   if (begin > capacity || bytes > capacity - begin) {
-    sample.contents_ &= kEntryForeign;  // it claims more than the slot has
+    sample.contents_ &= kEntryForeign;
     return;
   }
   sample.user_header_bytes_ = bytes;

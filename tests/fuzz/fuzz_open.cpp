@@ -63,9 +63,9 @@ void change_header(Input& in, std::byte* control, std::uint64_t size) {
   const std::uint8_t what = in.byte();
   const std::uint8_t of = in.byte();
   std::uint64_t at = in.below(sizeof(shm::ControlHeader) / 4) * 4u;
-  // Offset, depth, ring entries; bytes, distance, first, count.
+  // Offset, depth, ring entries; bytes, distance, first, count, flags.
   constexpr std::array<std::uint32_t, 3> kOfLane{0, 8, 12};
-  constexpr std::array<std::uint32_t, 4> kOfPool{0, 8, 16, 20};
+  constexpr std::array<std::uint32_t, 5> kOfPool{0, 8, 16, 20, 24};
   if (what % 4 == 1) {
     at = offsetof(shm::ControlHeader, lanes) + of % 4 * sizeof(shm::LaneRecord) +
          kOfLane[of / 4 % kOfLane.size()];
@@ -100,7 +100,12 @@ void check_geometry(const shm::Geometry& g, std::uint64_t size) {
   std::uint64_t slots = 0;
   for (std::uint32_t i = 0; i < g.pool_count; ++i) {
     const shm::PoolGeometry& pool = g.pools[i];
-    require(pool.first_slot == slots && pool.slot_bytes != 0, "slots are numbered through");
+    require(pool.first_slot == slots, "slots are numbered through");
+    if (pool.foreign) {
+      require(pool.slot_count == 0 && pool.pool_bytes != 0, "foreign memory has no slots");
+      continue;
+    }
+    require(pool.slot_bytes != 0, "slots have a size");
     require(pool.slot_count <= pool.pool_bytes / pool.slot_bytes, "slots lie inside their pool");
     require(g.capacity(i) <= pool.slot_bytes, "a capacity is no larger than its slot");
     slots += pool.slot_count;

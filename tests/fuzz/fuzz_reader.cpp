@@ -12,9 +12,14 @@
 #include "tests/process/maps.hpp"
 #include "tests/support/local_link.hpp"
 
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -30,6 +35,7 @@ constexpr std::uint32_t kMaxHeld = 4;
 constexpr int kMostSteps = 256;
 constexpr int kMostPatience = 3;  // resolves that may wait 20 ms for a publisher that decides
 constexpr std::uint64_t kTouchAtMost = 512;
+constexpr std::uint64_t kForeignBytes = 8192;
 
 StreamOptions stream_options() {
   StreamOptions options;
@@ -50,6 +56,7 @@ struct World {
   shm::Cell canary;
 
   World() {
+    add_foreign_pool();
     for (std::uint32_t i = 0; i < 20; ++i) {
       Loan loan =
           link.publisher().loan(16 + i * 50, i % 3 == 0 ? Priority::high : Priority::critical);
@@ -69,6 +76,15 @@ struct World {
       canary = must(link.reader_arena()->allocate(4096));
       for (std::uint32_t id : ids) link.publisher().detach(id);
     }
+  }
+
+  // As a reader's mapping it is found like the others.
+  void add_foreign_pool() {
+    const shm::UniqueFd file{::memfd_create("sluice-pool-foreign", MFD_CLOEXEC)};
+    require(::ftruncate(file.get(), kForeignBytes) == 0, "the foreign memory is made");
+    const std::string path = "/proc/self/fd/" + std::to_string(file.get());
+    const shm::UniqueFd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+    (void)must(link.publisher().add_foreign_pool({fd.get(), kForeignBytes, nullptr}));
   }
 
   std::array<std::uint32_t, 3> ids{};
@@ -195,7 +211,19 @@ class Run {
     const std::uint32_t references = sample.reference_count();
     require(references <= world_.link.publisher().geometry().max_references,
             "no more references than the stream may have");
-    if (references != 0) {
+    const auto header = sample.user_header();
+    const auto lies_in = [&](const std::byte* at, std::uint64_t bytes) {
+      return std::any_of(views_.begin(), views_.end(),
+                         [&](const Mapping& m) { return m.contains(at, bytes); });
+    };
+    require(header.data() == nullptr || lies_in(header.data(), header.size()),
+            "a user header lies inside a pool");
+    for (const std::byte b : header) sum += std::to_integer<unsigned>(b);
+    if (references != 0 && header.data() != nullptr) {
+      require(lies_in(header.data(),
+                      shm::round_up(header.size(), 8) + 8 + references * sizeof(Reference)),
+              "references behind a user header lie inside the pool");
+    } else if (references != 0 && view->size() != kForeignBytes) {
       require(
           view->contains(sample.data() + shm::round_up(end, 8), 8 + references * sizeof(Reference)),
           "the references lie inside the pool");
@@ -270,14 +298,52 @@ class Run {
     if ((twist & 1) != 0) bytes = in_.hostile(bytes) & 0xffff'ffff;
     if ((twist & 6) == 6) slot = static_cast<std::uint32_t>(in_.hostile(g.slot_limit));
     entry.place.store(slot | bytes << 32);
-    entry.meta.store((twist & 8) != 0 ? in_.word() : shm::kEntryHasReferences);
+    std::uint64_t meta = (twist & 8) != 0 ? in_.word() : shm::kEntryHasReferences;
+    if ((twist & 128) != 0 && slot < g.slots) {
+      meta |= write_contents(slot);
+      bytes = sizeof(shm::ForeignPlace);
+      entry.place.store(slot | bytes << 32);
+    }
+    entry.meta.store(meta);
     if (slot < g.slot_limit) {
       records[slot].bytes.store((twist & 16) != 0 ? in_.hostile(bytes) : bytes);
-      records[slot].meta.store(shm::kEntryHasReferences);
+      records[slot].meta.store(meta);
       records[slot].word.store(shm::slot_word(sequence, lane, shm::SlotState::live));
     }
     entry.sequence.store((twist & 32) != 0 ? in_.hostile(sequence) : sequence);
     if ((twist & 64) == 0) heads->head[lane].store(sequence);
+  }
+
+  // A place in foreign memory and a user header behind it, right but for what the input changes.
+  // Returns the flags.
+  std::uint64_t write_contents(std::uint32_t slot) {
+    const shm::Geometry& g = world_.link.publisher().geometry();
+    const shm::PoolGeometry& pool = g.pools[g.pool_of(slot)];
+    shm::ForeignPlace place{2, 0, 64, 128};
+    shm::UserHeader header{16, 0};
+    switch (in_.below(8)) {
+      case 0:
+        place.pool = static_cast<std::uint32_t>(in_.hostile(2));
+        break;
+      case 1:
+        place.offset = in_.hostile(kForeignBytes);
+        break;
+      case 2:
+        place.bytes = in_.hostile(kForeignBytes);
+        break;
+      case 3:
+        header.bytes = static_cast<std::uint32_t>(in_.hostile(g.capacity(g.pool_of(slot))));
+        break;
+      default:
+        break;
+    }
+    for (const Mapping& m : world_.pools) {
+      if (m.size() != pool.pool_bytes) continue;
+      std::byte* const at = m.data() + pool.slot_bytes * (slot - pool.first_slot);
+      std::memcpy(at, &place, sizeof place);
+      std::memcpy(at + sizeof place, &header, sizeof header);
+    }
+    return shm::kEntryForeign | (in_.byte() % 2 != 0 ? shm::kEntryHasUserHeader : 0);
   }
 
   World& world_;
