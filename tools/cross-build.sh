@@ -11,30 +11,16 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-core=()
-architectures=()
+. tools/cross-arguments.sh
 targets=()
-while [[ $# -gt 0 ]]; do
-  case $1 in
-    --core) core=(--core) ;;
-    aarch64 | armhf) architectures+=("$1") ;;
-    -h | --help)
-      sed -n '2,/^set/ { /^#/ s/^# \{0,1\}//p }' "$0"
-      exit 0
-      ;;
-    --)
-      shift
-      [[ $# -eq 0 ]] || targets=(--target "$@")
-      break
-      ;;
-    *)
-      echo "cross-build: '$1' is no architecture (aarch64, armhf); targets come after --" >&2
-      exit 2
-      ;;
-  esac
-  shift
-done
-[[ ${#architectures[@]} -gt 0 ]] || architectures=(aarch64 armhf)
+case ${1-} in
+  '') ;;
+  --) [[ $# -eq 1 ]] || targets=(--target "${@:2}") ;;
+  *)
+    echo "cross-build: '$1' is no architecture (aarch64, armhf); targets come after --" >&2
+    exit 2
+    ;;
+esac
 
 tools/setup.sh cross
 jobs=$(tools/jobs.sh)

@@ -13,21 +13,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-core=()
-architectures=()
-while [[ $# -gt 0 ]]; do
-  case $1 in
-    --core) core=(--core) ;;
-    aarch64 | armhf) architectures+=("$1") ;;
-    -h | --help)
-      sed -n '2,/^set/ { /^#/ s/^# \{0,1\}//p }' "$0"
-      exit 0
-      ;;
-    *) break ;;
-  esac
-  shift
-done
-[[ ${#architectures[@]} -gt 0 ]] || architectures=(aarch64 armhf)
+. tools/cross-arguments.sh
 
 purposes=(cross-test)
 [[ ${#core[@]} -gt 0 ]] || purposes+=(photos)
