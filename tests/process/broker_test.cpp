@@ -1,6 +1,7 @@
 // The broker as a program: started twice, killed, told to read its configuration again.
 #include "tests/support/broker_client.hpp"
 #include "tests/support/broker_process.hpp"
+#include "tests/support/emulated.hpp"
 #include "tests/support/sanitized.hpp"
 
 #include <gtest/gtest.h>
@@ -23,10 +24,7 @@ struct Finished {
 };
 Finished run(const std::string& arguments) {
   Finished finished;
-  const char* emulator =
-      std::getenv("SLUICE_EMULATOR");  // a shell starts nothing of another machine
-  const std::string command = (emulator != nullptr ? std::string(emulator) + " " : "") + kProgram +
-                              " " + arguments + " 2>&1";
+  const std::string command = emulator() + " " + kProgram + " " + arguments + " 2>&1";
   FILE* pipe = ::popen(command.c_str(), "r");
   if (pipe == nullptr) return finished;
   char line[512];

@@ -7,6 +7,7 @@
 #include "tests/process/kill_points.hpp"
 #include "tests/support/broker_process.hpp"
 #include "tests/support/child.hpp"
+#include "tests/support/emulated.hpp"
 
 #include <gtest/gtest.h>
 
@@ -75,6 +76,7 @@ class History : public testing::Test {
     }
     std::vector<std::string> command{"/usr/bin/env"};
     if (!at.empty()) command.push_back(at);
+    if (emulated()) command.push_back(emulator());
     command.insert(command.end(), {SLUICE_ACTOR, broker_.socket(), role, name, file(name)});
     return Child{command};
   }

@@ -8,7 +8,6 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -26,7 +25,7 @@ int run(const Plan& plan) {
                    std::to_string(plan.seed).c_str(), nullptr);
            return 126;
          })
-      .join(std::getenv("SLUICE_EMULATOR") != nullptr ? 6 * kCaseNs : kCaseNs);
+      .join(kCaseNs);
 }
 
 std::string verdict(const Plan& plan, int code) {

@@ -6,6 +6,7 @@
 #include "sluice/results.hpp"
 #include "sluice/stage.hpp"
 #include "tests/support/broker_process.hpp"
+#include "tests/support/emulated.hpp"
 #include "tests/support/must.hpp"
 
 #include <gtest/gtest.h>
@@ -433,8 +434,9 @@ TEST_F(RunTest, TheSummaryAddsUp) {
   fs::copy_file(SLUICE_TOOL, tool);
   for (const char* name : {"capture", "detect", "recognize"}) {
     const std::string path = folder_ + "/sluice-" + name;
-    std::ofstream{path} << "#!/bin/sh\nexec " << fs::read_symlink("/proc/self/exe").string()
-                        << " --be " << name << " \"$@\"\n";
+    std::ofstream{path} << "#!/bin/sh\nexec " << emulator() << " "
+                        << fs::read_symlink("/proc/self/exe").string() << " --be " << name
+                        << " \"$@\"\n";
     fs::permissions(path, fs::perms::owner_all);
   }
   fs::create_symlink(SLUICE_SLUICED, folder_ + "/sluiced");

@@ -4,6 +4,7 @@
 #include "shm/clock.hpp"
 #include "shm/geometry.hpp"
 #include "shm/layout.hpp"
+#include "tests/support/emulated.hpp"
 #include "tests/support/must.hpp"
 #include "transport/connection.hpp"
 #include "transport/wire.hpp"
@@ -142,14 +143,19 @@ class BrokerClient {
     body.offer = std::make_unique<protocol::OfferT>(offer);
     return done(std::move(body), stream.descriptors());
   }
-  bool subscribe(std::uint64_t id, const std::string& filter,
-                 std::vector<protocol::Held> attached = {},
-                 protocol::Mode mode = protocol::Mode::next) {
+  static protocol::SubscribeT subscription(std::uint64_t id, const std::string& filter,
+                                           protocol::Mode mode = protocol::Mode::next) {
     protocol::SubscribeT body;
     body.subscription_id = id;
     body.filters = {filter};
     body.want = std::make_unique<protocol::WantT>();
     body.want->mode = mode;
+    return body;
+  }
+  bool subscribe(std::uint64_t id, const std::string& filter,
+                 std::vector<protocol::Held> attached = {},
+                 protocol::Mode mode = protocol::Mode::next) {
+    protocol::SubscribeT body = subscription(id, filter, mode);
     body.attached = std::move(attached);
     return done(std::move(body));
   }
@@ -200,7 +206,7 @@ class BrokerClient {
       return found;
     }
     const std::uint64_t deadline =
-        shm::deadline_in(static_cast<std::uint64_t>(timeout_ms) * 1'000'000);
+        shm::deadline_in(patient(static_cast<std::uint64_t>(timeout_ms) * 1'000'000));
     while (!closed_) {
       if (turn_) turn_();
       auto received = connection_.receive();

@@ -1,6 +1,8 @@
 // A real `sluiced` in a process of its own, on a socket in a folder of its own.
 #pragma once
 
+#include "tests/support/emulated.hpp"
+
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -9,7 +11,6 @@
 
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <thread>
@@ -83,8 +84,7 @@ class BrokerProcess {
 /// Whether `done` becomes true within some seconds.
 template <class Done>
 bool eventually(Done done, std::chrono::milliseconds patience = std::chrono::seconds{10}) {
-  if (std::getenv("SLUICE_EMULATOR") != nullptr) patience *= 6;
-  const auto until = std::chrono::steady_clock::now() + patience;
+  const auto until = std::chrono::steady_clock::now() + patient(patience);
   while (!done()) {
     if (std::chrono::steady_clock::now() > until) return false;
     std::this_thread::sleep_for(std::chrono::milliseconds{1});

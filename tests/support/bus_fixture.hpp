@@ -52,7 +52,9 @@ class BusTest : public testing::Test {
     return std::as_bytes(std::span{text.data(), text.size()});
   }
   /// Generous: a loaded machine is slow.
-  static Deadline soon() { return std::chrono::steady_clock::now() + std::chrono::seconds{10}; }
+  static Deadline soon() {
+    return std::chrono::steady_clock::now() + patient(std::chrono::seconds{10});
+  }
 
   BrokerProcess broker_{SLUICE_SLUICED};
 };

@@ -1,6 +1,8 @@
 // A program in a process of its own, which dies with the test.
 #pragma once
 
+#include "tests/support/emulated.hpp"
+
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -48,7 +50,7 @@ class Child {
   /// Its exit code, or minus the signal that ended it; kNotYet when it lives on.
   static constexpr int kNotYet = 1000;
   int wait(std::chrono::milliseconds patience) {
-    const auto until = std::chrono::steady_clock::now() + patience;
+    const auto until = std::chrono::steady_clock::now() + patient(patience);
     for (;;) {
       int status = 0;
       if (::waitpid(pid_, &status, WNOHANG) == pid_) {

@@ -25,6 +25,7 @@
 #include "shm/clock.hpp"
 #include "shm/publisher.hpp"
 #include "shm/reader.hpp"
+#include "tests/support/emulated.hpp"
 #include "tests/support/must.hpp"
 
 #include <poll.h>
@@ -90,7 +91,7 @@ inline Result<void> send_message(int socket, const void* data, std::size_t size,
 
 inline Result<Message> receive_message(int socket, std::uint64_t patience_ns = kPatienceNs) {
   pollfd p{socket, POLLIN, 0};
-  if (::poll(&p, 1, static_cast<int>(patience_ns / 1'000'000)) != 1) {
+  if (::poll(&p, 1, static_cast<int>(patient(patience_ns) / 1'000'000)) != 1) {
     return Error{Errc::system, ETIMEDOUT, "no message arrived in time"};
   }
   Message message;
@@ -329,7 +330,7 @@ class Child {
 
   /// The exit code; 128 + n when signal n ended it; 124 when it had to be killed at the deadline.
   int join(std::uint64_t patience_ns = kPatienceNs) {
-    const std::uint64_t deadline = shm::deadline_in(patience_ns);
+    const std::uint64_t deadline = shm::deadline_in(patient(patience_ns));
     int status = 0;
     bool late = false;
     while (::waitpid(pid_, &status, late ? 0 : WNOHANG) != pid_) {

@@ -1,6 +1,8 @@
 // A program in a process of its own, and what it says.
 #pragma once
 
+#include "tests/support/emulated.hpp"
+
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -52,7 +54,7 @@ class TalkingProgram {
   }
   /// Waits for the end by itself; kills it when that takes too long.
   int wait(std::chrono::seconds patience = std::chrono::seconds{30}) {
-    const auto until = std::chrono::steady_clock::now() + patience;
+    const auto until = std::chrono::steady_clock::now() + patient(patience);
     int status = 0;
     while (::waitpid(pid_, &status, WNOHANG) == 0) {
       if (std::chrono::steady_clock::now() > until) ::kill(pid_, SIGKILL);
