@@ -107,13 +107,14 @@ void NodeImpl::admit(const protocol::AdmitT& admit, std::uint32_t request,
 // Entries that wait for a group's credit, while the publishers' threads may do something else. Who
 // has a credit again says so by an event; while some wait we also look by ourselves, since others
 // of that user could have read the event. So we do while the broker is away, and nobody tells that
-// a member has left.
+// a member has left; and after that, while a reader is left that a new one does not know.
 std::uint64_t NodeImpl::tend(bool asked, std::uint64_t now_ns) {
   const bool cut_off = link_.state() != transport::Link::State::up;
   bool look_again =
       std::any_of(publications_.begin(), publications_.end(), [cut_off](const auto& entry) {
         const transport::Publication& publication = *entry.second.publication;
-        return publication.wants_tending() || (cut_off && publication.has_groups());
+        return publication.wants_tending() ||
+               (cut_off ? publication.has_groups() : publication.has_strays());
       });
   if (asked || now_ns >= tend_due_ns_) {
     rooms_.clear();  // before we look: what comes then is another event

@@ -40,11 +40,17 @@ class Publication {
   /// All subscriptions of a process are over.
   void leave_node(std::uint64_t node_id);
   [[nodiscard]] bool has_reader_of(std::uint64_t node_id) const;
-  /// Gives entries that wait to members of groups that have a credit again; whether some still
-  /// wait.
   [[nodiscard]] bool has_groups() const noexcept { return has_groups_; }
+  /// More are attached than match: of those that left while the broker was away a new one never
+  /// says so, only their pages do. Also true until all have told the new one.
+  [[nodiscard]] bool has_strays() const noexcept { return stream_.reader_count() > matching(); }
   [[nodiscard]] bool wants_tending() const noexcept { return stream_.wants_tending(); }
-  bool tend() { return has_groups_ && stream_.tend(); }
+  /// Forgets strays that have left, and gives entries that wait to members of groups that have a
+  /// credit again; whether some still wait.
+  bool tend() {
+    if (has_strays()) stream_.reap();
+    return has_groups_ && stream_.tend();
+  }
 
   /// What the broker said to the advertisement. Said again after a restart, the stricter holds.
   void accepted(const protocol::AdvertisedT& answer);

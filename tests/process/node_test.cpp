@@ -144,6 +144,25 @@ TEST_F(NodeTest, APublisherKnowsHowManySubscriptionsMatch) {
   EXPECT_TRUE(matching(0));
 }
 
+// Nobody publishes, which would show it as well.
+TEST_F(NodeTest, WhoLeavesWhileTheBrokerIsAwayIsNotCountedByTheNext) {
+  Node a = node("a");
+  Node b = node("b");
+  Publisher publisher = advertise(a, "t");
+  std::optional<Subscriber> leaving = subscribe(b, "t");
+  Subscriber staying = subscribe(b, "t");
+  ASSERT_TRUE(attached(publisher, 2));
+  ASSERT_TRUE(eventually([&] { return leaving->stream_count() + staying.stream_count() == 2; }));
+  broker_.kill(SIGKILL);
+  ASSERT_TRUE(eventually([&] { return !a.connected() && !b.connected(); }));
+  leaving.reset();
+  broker_.start();
+  EXPECT_TRUE(eventually([&] { return publisher.matching_count() == 1; }));
+  EXPECT_EQ(publisher.subscriber_count(), 1u);
+  ASSERT_TRUE(publish(publisher, 1));
+  EXPECT_EQ(take(staying), 1u);
+}
+
 // The broker dies while a subscription is being attached, and with it the answer: the publisher may
 // have admitted a reader that does not know of it. That one must not hold the publisher up.
 TEST_F(NodeTest, WhatABrokerTookWithItLeavesNoReaderBehind) {
