@@ -1,88 +1,18 @@
-// Nodes and a real broker: processes find each other, and survive each other and the broker.
-#include "sluice/node.hpp"
-
+// Nodes and a real broker: processes find each other, and survive each other. How they survive the
+// broker is in node_broker_test.cpp.
 #include "sluice/typed.hpp"
-#include "tests/support/broker_process.hpp"
+#include "tests/process/node_fixture.hpp"
 #include "tests/support/early_child.hpp"
-
-#include <gtest/gtest.h>
 
 #include <poll.h>
 #include <sys/wait.h>
 
-#include <cstring>
-#include <string>
+#include <optional>
 #include <thread>
+#include <vector>
 
 namespace sluice::test {
 namespace {
-
-using namespace std::chrono_literals;
-
-class NodeTest : public testing::Test {
- protected:
-  NodeOptions options(std::string name) {
-    NodeOptions o;
-    o.name = std::move(name);
-    o.socket = broker_.socket();
-    o.log = [name = o.name](LogLevel level, std::string_view text) {
-      if (level >= LogLevel::warning) {
-        std::fprintf(stderr, "[%s] %.*s\n", name.c_str(), static_cast<int>(text.size()),
-                     text.data());
-      }
-    };
-    return o;
-  }
-  Node node(std::string name) {
-    auto made = Node::create(options(std::move(name)));
-    if (!made) throw std::runtime_error(made.error().message);
-    return std::move(*made);
-  }
-  static StreamOptions numbers() {
-    StreamOptions o;
-    o.pools = {{64}};
-    return o;
-  }
-  static Publisher advertise(Node& node, const std::string& topic,
-                             const StreamOptions& o = numbers()) {
-    auto made = node.advertise(topic, o);
-    if (!made) throw std::runtime_error(made.error().message);
-    return std::move(*made);
-  }
-  static Subscriber subscribe(Node& node, const std::string& filter,
-                              const SubscriptionOptions& o = {}) {
-    auto made = node.subscribe(filter, o);
-    if (!made) throw std::runtime_error(made.error().message);
-    return std::move(*made);
-  }
-  static bool publish(Publisher& publisher, std::uint64_t number) {
-    Loan loan = publisher.loan(sizeof number);
-    if (!loan) return false;
-    std::memcpy(loan.data(), &number, sizeof number);
-    return publisher.publish(std::move(loan)) == Outcome::ok;
-  }
-  // The next sample, waited for: a publisher counts a reader before that reader's own thread has
-  // mapped the stream.
-  static Sample next(Subscriber& subscriber, std::chrono::milliseconds patience = 5s) {
-    const Deadline until = std::chrono::steady_clock::now() + patience;
-    for (;;) {
-      if (Sample sample = subscriber.take()) return sample;
-      if (subscriber.wait(until) == Outcome::timeout) return {};
-    }
-  }
-  // The next number, or 0 when none comes.
-  static std::uint64_t take(Subscriber& subscriber, std::chrono::milliseconds patience = 5s) {
-    const Sample sample = next(subscriber, patience);
-    std::uint64_t number = 0;
-    if (sample) std::memcpy(&number, sample.data(), sizeof number);
-    return number;
-  }
-  static bool attached(Publisher& publisher, std::size_t count = 1) {
-    return eventually([&] { return publisher.subscriber_count() == count; });
-  }
-
-  BrokerProcess broker_{SLUICE_SLUICED};
-};
 
 TEST_F(NodeTest, OneSubscriptionWithSeveralFiltersTakesEachMessageOnce) {
   Node a = node("a");
@@ -103,92 +33,6 @@ TEST_F(NodeTest, OneSubscriptionWithSeveralFiltersTakesEachMessageOnce) {
   EXPECT_FALSE(b.subscribe(std::vector<std::string>{}));
   EXPECT_FALSE(b.subscribe(std::vector<std::string>{"a", "b/#/c"}));
   EXPECT_FALSE(b.subscribe(std::vector<std::string>(65, "a")));
-}
-
-TEST_F(NodeTest, SeveralFiltersSurviveTheBroker) {
-  Node a = node("a");
-  Node b = node("b");
-  Publisher front = advertise(a, "camera/front");
-  auto subscriber = b.subscribe(std::vector<std::string>{"camera/+", "light/#"});
-  ASSERT_TRUE(subscriber) << subscriber.error().message;
-  ASSERT_TRUE(attached(front));
-  ASSERT_TRUE(eventually([&] { return subscriber->stream_count() == 1; }));
-  broker_.kill(SIGKILL);
-  broker_.start();
-  Publisher light = advertise(a, "light/hall");
-  ASSERT_TRUE(attached(light));
-  ASSERT_TRUE(publish(front, 1));
-  ASSERT_TRUE(publish(light, 2));
-  EXPECT_EQ(take(*subscriber) + take(*subscriber), 3u);
-}
-
-TEST_F(NodeTest, APublisherKnowsHowManySubscriptionsMatch) {
-  Node a = node("a");
-  Node b = node("b");
-  std::optional<Subscriber> first = subscribe(b, "t");
-  Publisher publisher = advertise(a, "t");
-  EXPECT_EQ(publisher.matching_count(), 1u) << "with the answer already";
-  const auto matching = [&](std::size_t count) {
-    return eventually([&] { return publisher.matching_count() == count; });
-  };
-  std::optional<Subscriber> second = subscribe(b, "#");
-  EXPECT_TRUE(matching(2));
-  first.reset();
-  EXPECT_TRUE(matching(1));
-  broker_.kill(SIGKILL);
-  EXPECT_EQ(publisher.matching_count(), 1u) << "who is attached counts without a broker, too";
-  broker_.start();
-  ASSERT_TRUE(eventually([&] { return a.connected() && b.connected(); }));
-  EXPECT_TRUE(matching(1));
-  second.reset();
-  EXPECT_TRUE(matching(0));
-}
-
-// Nobody publishes, which would show it as well.
-TEST_F(NodeTest, WhoLeavesWhileTheBrokerIsAwayIsNotCountedByTheNext) {
-  Node a = node("a");
-  Node b = node("b");
-  Publisher publisher = advertise(a, "t");
-  std::optional<Subscriber> leaving = subscribe(b, "t");
-  Subscriber staying = subscribe(b, "t");
-  ASSERT_TRUE(attached(publisher, 2));
-  ASSERT_TRUE(eventually([&] { return leaving->stream_count() + staying.stream_count() == 2; }));
-  broker_.kill(SIGKILL);
-  ASSERT_TRUE(eventually([&] { return !a.connected() && !b.connected(); }));
-  leaving.reset();
-  broker_.start();
-  EXPECT_TRUE(eventually([&] { return publisher.matching_count() == 1; }));
-  EXPECT_EQ(publisher.subscriber_count(), 1u);
-  ASSERT_TRUE(publish(publisher, 1));
-  EXPECT_EQ(take(staying), 1u);
-}
-
-// The broker dies while a subscription is being attached, and with it the answer: the publisher may
-// have admitted a reader that does not know of it. That one must not hold the publisher up.
-TEST_F(NodeTest, WhatABrokerTookWithItLeavesNoReaderBehind) {
-  Node a = node("a");
-  StreamOptions o = numbers();
-  o.lanes = {{.depth = 2}};
-  o.on_full = OnFull::fail;
-  Publisher publisher = advertise(a, "t", o);
-  for (int round = 0; round < 20; ++round) {
-    Node b = node("b");
-    {
-      // Subscribing waits for the broker's word, attaching goes on by itself.
-      const Subscriber mortal = subscribe(b, "t", {.mode = DeliveryMode::reliable});
-      std::this_thread::sleep_for(std::chrono::microseconds{25 * round});
-      broker_.kill(SIGKILL);
-      if (round % 2 == 0) broker_.start();
-    }
-    if (round % 2 != 0) broker_.start();
-    ASSERT_TRUE(eventually([&] { return a.connected() && b.connected(); }));
-    const Subscriber other = subscribe(b, "t");
-    EXPECT_TRUE(eventually([&] {
-      return publish(publisher, 1) && publisher.subscriber_count() == 1;
-    })) << round
-        << ": " << publisher.subscriber_count();
-    for (std::uint64_t i = 0; i < 5; ++i) EXPECT_TRUE(publish(publisher, i)) << round;
-  }
 }
 
 TEST_F(NodeTest, AnInboxIsReadByTheNodeOfItsNameAlone) {
@@ -417,80 +261,6 @@ TEST_F(NodeTest, AKilledSubscriberHoldsNothingBack) {
   for (std::uint64_t i = 1; i <= 100; ++i) EXPECT_TRUE(publish(publisher, i)) << i;
   killer.join();
   EXPECT_TRUE(attached(publisher, 0));
-}
-
-TEST_F(NodeTest, FramesFlowWhileTheBrokerIsDownAndANewOneKnowsAll) {
-  Node a = node("a");
-  Node b = node("b");
-  Publisher publisher = advertise(a, "x");
-  Subscriber subscriber = subscribe(b, "x", {.mode = DeliveryMode::reliable});
-  ASSERT_TRUE(attached(publisher));
-  std::uint64_t number = 0;
-  const auto exchange = [&] {
-    ++number;
-    ASSERT_TRUE(publish(publisher, number));
-    Sample sample = next(subscriber);
-    ASSERT_TRUE(sample);
-    EXPECT_EQ(sample.info().sequence, number);
-    subscriber.acknowledge(std::move(sample));
-  };
-  for (int round = 0; round < 3; ++round) {
-    exchange();
-    broker_.kill(SIGKILL);
-    for (int i = 0; i < 100; ++i) exchange();
-    EXPECT_TRUE(eventually([&] { return !a.connected() && !b.connected(); }));
-    broker_.start();
-    EXPECT_TRUE(eventually([&] { return a.connected() && b.connected(); }, 3s));
-    for (int i = 0; i < 100; ++i) exchange();
-    // What appears now is attached, and what was there is there once.
-    Node c = node("c");
-    auto monitor = c.monitor();
-    ASSERT_TRUE(monitor) << monitor.error().message;
-    EXPECT_TRUE(eventually([&] {
-      const Snapshot s = monitor->snapshot();
-      return s.streams.size() == 1 && s.streams[0].id == publisher.stream_id() &&
-             s.subscriptions.size() == 1 && s.subscriptions[0].attachments.size() == 1 &&
-             s.streams[0].stats.published == number &&
-             s.subscriptions[0].attachments[0].stats.taken == number;
-    }));
-    Subscriber late = subscribe(c, "x");
-    ASSERT_TRUE(attached(publisher, 2));
-    exchange();
-    EXPECT_EQ(take(late), number);
-    EXPECT_EQ(publisher.subscriber_count(), 2u);
-  }
-}
-
-TEST_F(NodeTest, ASubscriberThatDiesWhileTheBrokerIsDownIsNoticed) {
-  EarlyChild child{[&] {
-    Node b = node("b");
-    Subscriber subscriber = subscribe(b, "x");
-    ::pause();
-  }};
-  Node a = node("a");
-  Publisher publisher = advertise(a, "x");
-  child.start();
-  ASSERT_TRUE(attached(publisher));
-  broker_.kill(SIGKILL);
-  child.end(SIGKILL);
-  EXPECT_TRUE(attached(publisher, 0));
-}
-
-TEST_F(NodeTest, WaitsForTheBrokerOrFailsAtOnce) {
-  broker_.kill(SIGKILL);
-  NodeOptions hasty = options("hasty");
-  hasty.connect_timeout = 0ms;
-  auto refused = Node::create(std::move(hasty));
-  ASSERT_FALSE(refused);
-  EXPECT_NE(refused.error().message.find(broker_.socket()), std::string::npos)
-      << refused.error().message;
-  std::thread waiting{[&] {
-    auto patient = Node::create(options("patient"));
-    EXPECT_TRUE(patient) << patient.error().message;
-  }};
-  std::this_thread::sleep_for(100ms);
-  broker_.start();
-  waiting.join();
 }
 
 TEST_F(NodeTest, WorksWithoutAThreadOfItsOwn) {
