@@ -82,15 +82,18 @@ class BrokerHostileTest : public testing::Test {
         << now << " descriptors are left open";
     EXPECT_EQ(broker_.kill(SIGTERM), 0);
   }
-  // Who was greeted was so by a broker that has all it needs; it listens before.
+  // The broker listens, and greets, before its own node has all that it needs: three topics.
   std::size_t descriptors_when_idle() {
-    std::size_t connected = 0;
+    std::optional<BrokerClient> first;
     EXPECT_TRUE(eventually([&] {
-      BrokerClient first{connect_to(broker_.socket())};
-      if (first.connection().fd() < 0 || !first.hello(100, "first")) return false;
-      connected = broker_.descriptors();
-      return true;
+      shm::UniqueFd socket = connect_to(broker_.socket());
+      if (socket.valid()) first.emplace(std::move(socket));
+      return first.has_value();
     }));
+    EXPECT_TRUE(first->hello(100, "first") && first->subscribe(1000, "$sys/+"));
+    for (int i = 0; i < 3; ++i) EXPECT_TRUE(first->next<protocol::FoundT>());
+    const std::size_t connected = broker_.descriptors();
+    first.reset();
     EXPECT_TRUE(eventually([&] { return broker_.descriptors() < connected; }));
     std::this_thread::sleep_for(std::chrono::milliseconds{50});  // until it is forgotten whole
     return broker_.descriptors();
