@@ -46,6 +46,10 @@ function(sluice_test name)
   endif()
   target_link_libraries(${name} PRIVATE ${arg_LIBRARIES})
   target_compile_options(${name} PRIVATE ${SLUICE_TEST_OPTIMIZATION})
+  list(GET arg_LABELS 0 suite)
+  if(SLUICE_TEST_OPTIMIZATION AND suite STREQUAL "stress") # finds the more the faster it is
+    target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
+  endif()
   list(LENGTH arg_SOURCES count)
   if(count EQUAL 1)
     set_target_properties(${name} PROPERTIES UNITY_BUILD OFF) # nothing to gain
@@ -54,7 +58,6 @@ function(sluice_test name)
   endif()
   add_dependencies(sluice_tests ${name})
 
-  list(GET arg_LABELS 0 suite)
   set(in_cases OFF)
   set(serial ON)
   if(suite MATCHES "^(unit|conformance)$")
