@@ -30,7 +30,9 @@ using transport::quoted;
 constexpr auto kLook = 250ms;  ///< Between two looks at which topics there are.
 constexpr auto kLinger = 2s;   ///< A topic that is gone for so long leaves iceoryx as well.
 constexpr std::size_t kMostOutlets = 256;
-constexpr std::uint32_t kAlignment = 64;  ///< Of payloads, as in Sluice's slots.
+/// Of payloads: iceoryx's own, since more would not fit into a chunk that is just as large as they
+/// are.
+constexpr std::uint32_t kAlignment = iox::CHUNK_DEFAULT_USER_PAYLOAD_ALIGNMENT;
 
 /// What of a sample is carried: of a message without its envelope.
 struct Content {

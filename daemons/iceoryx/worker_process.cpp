@@ -1,5 +1,6 @@
 #include "daemons/iceoryx/worker_process.hpp"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/mman.h>

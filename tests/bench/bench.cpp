@@ -51,7 +51,7 @@ double seconds_of(const Workload& workload, const Options& options) {
 
 /// Long ones are measured less often.
 unsigned rounds_of(const Workload& workload, const Options& options) {
-  const bool is_long = workload.kind == Kind::kCamera || workload.kind == Kind::kBroker;
+  const bool is_long = workload.kind == Kind::kCamera || !workload.is_compared();
   return is_long ? std::min(options.rounds, 3U) : options.rounds;
 }
 

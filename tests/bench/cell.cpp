@@ -174,6 +174,7 @@ json results_of(const Workload& workload, const Control& control) {
       break;
     }
     case Kind::kBroker:
+    case Kind::kGateway:
       throw std::runtime_error("carried by no peer");
     case Kind::kFanOut:
     case Kind::kCamera: {

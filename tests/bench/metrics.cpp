@@ -126,6 +126,22 @@ constexpr std::array kDurableMetrics{
     Metric{"recorder_cpu_us", "recorder, cpu µs/message", false},
 };
 
+constexpr std::array kGatewayMetrics{
+    Metric{"direct_us_p50", "beside: p50 µs", true},
+    Metric{"gateway_us_p50", "behind: p50 µs", true},
+    Metric{"copies", "copies/frame", true},
+    Metric{.key = "flood_gateway_per_second",
+           .title = "flood: behind, frames/s",
+           .headline = true,
+           .more_is_better = true},
+    Metric{"gateway_cpu_ms", "gateway, cpu ms/frame", false},
+    Metric{"direct_us_p99", "beside: p99", false},
+    Metric{"gateway_us_p99", "behind: p99", false},
+    Metric{"gateway_share", "arrived behind, %", false, 100},
+    Metric{"flood_sent_per_second", "flood: published/s", false},
+    Metric{"flood_direct_per_second", "beside/s", false},
+};
+
 struct BrokerWorkload {
   std::string_view id;
   std::span<const Metric> metrics;
@@ -161,6 +177,8 @@ const std::array kBrokerWorkloads{
         "durable", kDurableMetrics,
         "through sluice-recorder, all by default; floor: one file, one write of 64 B and "
         "one sync at a time"},
+    BrokerWorkload{"gateway-in", kGatewayMetrics, "30 frames/s, the same ones at both; then a flood"},
+    BrokerWorkload{"gateway-out", kGatewayMetrics, "the same"},
 };
 
 const BrokerWorkload& of(const Workload& workload) {
@@ -178,6 +196,7 @@ std::span<const Metric> metrics_of(const Workload& workload) {
     case Kind::kBus:
       return kStreamMetrics;
     case Kind::kBroker:
+    case Kind::kGateway:
       return of(workload).metrics;
     case Kind::kFanOut:
     case Kind::kCamera:
@@ -197,6 +216,7 @@ const char* explanation_of(const Workload& workload) {
     case Kind::kStream:
       return "higher is better";
     case Kind::kBroker:
+    case Kind::kGateway:
       return of(workload).explanation;
     case Kind::kFanOut:
     case Kind::kCamera:

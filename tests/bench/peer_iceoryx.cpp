@@ -24,6 +24,7 @@
 #include "tests/bench/cell.hpp"
 #include "tests/bench/clock.hpp"
 #include "tests/bench/process.hpp"
+#include "tests/bench/roudi.hpp"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -40,90 +41,17 @@
 namespace sluice::bench {
 namespace {
 
-constexpr std::uint64_t kReadyLimitNs = 15'000'000'000;
+unsigned frames_for(const Workload& workload) {
+  if (workload.message_bytes != kFrameBytes) return 1;
+  return std::max(8U, workload.depth + workload.readers + 2);
+}
 
-// ---- RouDi
-
-class Roudi {
- public:
-  explicit Roudi(const CellContext& cell) {
-    const std::string config = cell.directory + "/roudi.toml";
-    write_config(config, cell.workload);
-    std::array<int, 2> log{};
-    if (pipe2(log.data(), O_CLOEXEC) != 0) {
-      throw std::system_error(errno, std::generic_category(), "pipe");
-    }
-    const pid_t parent = getpid();
-    pid_ = fork();
-    if (pid_ == 0) {
-      die_with_parent(parent);
-      dup2(log[1], STDOUT_FILENO);
-      dup2(log[1], STDERR_FILENO);
-      execlp("iox-roudi", "iox-roudi", "--config-file", config.c_str(), nullptr);
-      _exit(127);
-    }
-    close(log[1]);
-    log_fd_ = log[0];
-    try {
-      if (pid_ < 0) throw std::system_error(errno, std::generic_category(), "fork");
-      await_ready();
-    } catch (...) {
-      stop();
-      throw;
-    }
-  }
-  Roudi(const Roudi&) = delete;
-  Roudi& operator=(const Roudi&) = delete;
-  ~Roudi() { stop(); }
-
-  pid_t pid() const { return pid_; }
-
- private:
-  static unsigned frames_for(const Workload& workload) {
-    if (workload.message_bytes != kFrameBytes) return 1;
-    return std::max(8U, workload.depth + workload.readers + 2);
-  }
-
-  static void write_config(const std::string& path, const Workload& workload) {
-    std::ofstream file(path);
-    file << "[general]\nversion = 1\n[[segment]]\n";
-    std::vector<std::pair<unsigned, unsigned>> pools{
-        {64, 512}, {4096, 64}, {kFrameBytes, frames_for(workload)}};
-    // A request's header goes into its chunk.
-    if (workload.is_on_bus()) pools.insert(pools.begin() + 1, {256, 512});
-    for (const auto& [size, count] : pools) {
-      file << "[[segment.mempool]]\nsize = " << size << "\ncount = " << count << "\n";
-    }
-    file.close();
-    if (!file) throw std::runtime_error("cannot write " + path);
-  }
-
-  /// Reads its log until it says that clients may come. What it logs later fits into the pipe.
-  void await_ready() {
-    const std::uint64_t until_ns = now_ns() + kReadyLimitNs;
-    std::string log;
-    while (log.find("RouDi is ready") == std::string::npos) {
-      pollfd readable{.fd = log_fd_, .events = POLLIN, .revents = 0};
-      std::array<char, 512> part{};
-      ssize_t n = 0;
-      if (::poll(&readable, 1, 100) > 0) {
-        n = read(log_fd_, part.data(), part.size());
-        if (n <= 0) throw std::runtime_error("iox-roudi ended: " + log);
-        log.append(part.data(), static_cast<std::size_t>(n));
-      }
-      if (now_ns() > until_ns) throw std::runtime_error("iox-roudi is not ready: " + log);
-    }
-  }
-
-  void stop() {
-    stop_child(pid_);
-    pid_ = -1;
-    close(log_fd_);
-  }
-
-  pid_t pid_ = -1;
-  int log_fd_ = -1;
-};
+RoudiPools pools_for(const Workload& workload) {
+  RoudiPools pools{{64, 512}, {4096, 64}, {kFrameBytes, frames_for(workload)}};
+  // A request's header goes into its chunk.
+  if (workload.is_on_bus()) pools.insert(pools.begin() + 1, {256, 512});
+  return pools;
+}
 
 // ---- the ends
 
@@ -321,7 +249,7 @@ class IceoryxServer {
 
 class Iceoryx {
  public:
-  explicit Iceoryx(const CellContext& cell) : roudi_(cell) {}
+  explicit Iceoryx(const CellContext& cell) : roudi_(cell.directory, pools_for(cell.workload)) {}
 
   void enter(unsigned role) {
     iox::runtime::PoshRuntime::initRuntime(

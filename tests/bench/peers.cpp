@@ -5,11 +5,12 @@
 namespace sluice::bench {
 namespace {
 
+bool gateway(const Workload& workload) { return workload.kind == Kind::kGateway; }
 bool broker(const Workload& workload) { return workload.kind == Kind::kBroker; }
 bool camera(const Workload& workload) { return workload.kind == Kind::kCamera; }
 bool on_bus(const Workload& workload) { return workload.is_on_bus(); }
 bool publishing(const Workload& workload) { return workload.kind == Kind::kBus; }
-bool all(const Workload& workload) { return !broker(workload); }
+bool all(const Workload& workload) { return workload.is_compared(); }
 bool all_but_camera(const Workload& workload) { return all(workload) && !camera(workload); }
 bool bare(const Workload& workload) { return all(workload) && !on_bus(workload); }
 bool bare_but_camera(const Workload& workload) { return bare(workload) && !camera(workload); }
@@ -64,6 +65,8 @@ constexpr std::array kPeers{
         all_but_camera},
     PeerInfo{"sluiced", "broker", "",
              "nodes in several processes through a sluiced, all by default", broker},
+    PeerInfo{"sluice-iceoryx", "gateway", "",
+             "one frame at both: a reader beside its publisher, and one behind the gateway", gateway},
 };
 
 }  // namespace

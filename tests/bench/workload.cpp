@@ -17,6 +17,13 @@ constexpr Workload broker_workload(std::string_view id, std::string_view title) 
           .depth = 0};
 }
 
+constexpr Workload gateway_workload(std::string_view id, std::string_view title) {
+  Workload workload = broker_workload(id, title);
+  workload.kind = Kind::kGateway;
+  workload.message_bytes = kFrameBytes;
+  return workload;
+}
+
 constexpr Workload request_workload(std::string_view id, std::string_view title, Waiting waiting,
                                     Placement placement, std::uint64_t warm_up_messages) {
   return {.id = id,
@@ -177,6 +184,8 @@ constexpr std::array kWorkloads{
     broker_workload("priority", "100 critical messages/s, alone and beside a flood"),
     broker_workload("cpu10k", "10,000 messages/s, both sides asleep in between"),
     broker_workload("durable", "64 B messages, confirmed when they are on the disk"),
+    gateway_workload("gateway-in", "1080p frames from iceoryx to Sluice"),
+    gateway_workload("gateway-out", "1080p frames from Sluice to iceoryx"),
 };
 
 }  // namespace

@@ -17,6 +17,7 @@ enum class Kind {
   kRequest,   // role 0 asks and waits for the reply of role 1, by the transport's own requests
   kBus,       // a stream to one or more readers, with what a message of a bus carries
   kBroker,    // about nodes, the bus and the broker, without a peer; broker_*.cpp, bus_*.cpp
+  kGateway,   // about the gateway to iceoryx; peer_gateway.cpp
 };
 
 enum class Waiting { kPoll, kBlock };
@@ -43,7 +44,7 @@ struct Workload {
   unsigned roles() const { return 1 + readers; }
   bool fans_out() const { return kind == Kind::kFanOut || kind == Kind::kCamera; }
   bool is_on_bus() const { return kind == Kind::kRequest || kind == Kind::kBus; }
-  bool is_compared() const { return kind != Kind::kBroker; }  // with peers
+  bool is_compared() const { return kind != Kind::kBroker && kind != Kind::kGateway; }  // with peers
   bool lossless() const { return !fans_out(); }
 };
 
