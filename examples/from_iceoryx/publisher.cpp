@@ -1,13 +1,18 @@
 // iceoryx's example icehello, the publisher, ported: docs/from-iceoryx.md shows the difference.
 //
 //   publisher [COUNT]
-#include "radar.hpp"
-
 #include <chrono>
 #include <cstdlib>
 #include <iostream>
 #include <sluice/typed.hpp>
 #include <thread>
+
+// iceoryx's topic_data.hpp. Both ends know the type by its name, size and alignment.
+struct RadarObject {
+  double x = 0.0;
+  double y = 0.0;
+  double z = 0.0;
+};
 
 int main(int argc, char** argv) {
   const long count = argc > 1 ? std::atol(argv[1]) : 20;

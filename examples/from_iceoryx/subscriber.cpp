@@ -1,12 +1,17 @@
 // iceoryx's example icehello, the subscriber, ported: docs/from-iceoryx.md shows the difference.
 //
 //   subscriber [COUNT]
-#include "radar.hpp"
-
 #include <chrono>
 #include <cstdlib>
 #include <iostream>
 #include <sluice/typed.hpp>
+
+// iceoryx's topic_data.hpp. Both ends know the type by its name, size and alignment.
+struct RadarObject {
+  double x = 0.0;
+  double y = 0.0;
+  double z = 0.0;
+};
 
 int main(int argc, char** argv) {
   long left = argc > 1 ? std::atol(argv[1]) : 3;
