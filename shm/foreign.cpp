@@ -170,10 +170,14 @@ Reader::Place Reader::find_foreign(std::uint32_t slot, Payload& out) noexcept {
   return Place::here;
 }
 
-// Which of several foreign pools it was is not asked: one that is revoked says no for all.
-bool Reader::foreign_is_intact() const noexcept {
+// Asks the slot again which pool it was: we hold it, and its writer could have lied before as well.
+bool Reader::foreign_is_intact(const Sample& sample) const noexcept {
+  const auto* place = reinterpret_cast<const Word64*>(sample.behind_ - sizeof(ForeignPlace));
+  // relaxed: written before the message was published
+  const auto pool = static_cast<std::uint32_t>(place->load(std::memory_order_relaxed));
   // sync foreign (reader): our reads of the payload before it
-  if (state_->revoked_pools.load(std::memory_order_seq_cst) != 0) return false;
+  const std::uint32_t revoked = state_->revoked_pools.load(std::memory_order_seq_cst);
+  if (pool >= kMaxPools || (revoked >> pool & 1) != 0) return false;
   // relaxed: only spares the kernel the question
   return !publisher_dead_.load(std::memory_order_relaxed) && !has_died(process_);
 }

@@ -231,7 +231,7 @@ class Reader {
   // foreign.cpp
   Place find_foreign(std::uint32_t slot, Payload& out) noexcept;
   static Result<View> open_pool(int fd, const char* what, const PoolGeometry& pool);
-  [[nodiscard]] bool foreign_is_intact() const noexcept;
+  [[nodiscard]] bool foreign_is_intact(const Sample& sample) const noexcept;
   void find_contents(Sample& sample, std::uint64_t own) noexcept;
 
   // resolve.cpp

@@ -456,7 +456,7 @@ bool Sample::intact() const noexcept {
   // sync admit (reader): our reads of the payload before the state
   std::atomic_thread_fence(std::memory_order_acquire);
   return reader_->admitted() &&
-         ((contents_ & shm::kEntryForeign) == 0 || reader_->foreign_is_intact());
+         ((contents_ & shm::kEntryForeign) == 0 || reader_->foreign_is_intact(*this));
 }
 
 Reference Sample::reference() const noexcept {

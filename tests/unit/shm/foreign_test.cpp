@@ -195,7 +195,10 @@ TEST_F(Foreign, OfWhatIsRevokedNothingIsTaken) {
   pool_ = add();
   give_pool(*reader, pool_);
   ASSERT_EQ(lend(4, 1024), Outcome::ok) << "its successor";
-  EXPECT_EQ(number_of(reader->take()), 4u);
+  const Sample next = reader->take();
+  EXPECT_EQ(number_of(next), 4u);
+  EXPECT_TRUE(next.intact());
+  EXPECT_FALSE(held.intact());
 }
 
 TEST_F(Foreign, ThePublishersEndEndsIt) {
