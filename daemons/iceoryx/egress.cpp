@@ -10,6 +10,7 @@
 #include "sluice/topic.hpp"
 #include "transport/quote.hpp"
 
+#include <iceoryx_posh/mepoo/chunk_header.hpp>
 #include <iceoryx_posh/popo/untyped_publisher.hpp>
 
 #include <algorithm>
@@ -17,6 +18,7 @@
 #include <limits>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -42,7 +44,10 @@ struct Content {
 
 Content content_of(const Sample& sample) noexcept {
   const auto envelope = read_envelope(sample.bytes());
-  if (!envelope) return {sample.bytes(), 0};
+  if (!envelope) {
+    const auto ours = read_user_header(sample.user_header());
+    return {sample.bytes(), ours ? ours->hops : std::uint8_t{0}};
+  }
   return {sample.bytes().subspan(envelope->header_bytes), envelope->hops};
 }
 
@@ -68,12 +73,16 @@ class Egress::Outlet {
   std::optional<std::string> publish(const Sample& sample, const Content& content) {
     if (content.payload.size() > std::numeric_limits<std::uint32_t>::max())
       return "it is too large";
-    auto loan = publisher_.loan(static_cast<std::uint32_t>(content.payload.size()), kAlignment,
-                                with_header_ ? sizeof(UserHeader) : 0,
-                                with_header_ ? alignof(UserHeader) : 1);
+    const auto header = header_for(sample, content.hops);
+    auto loan =
+        publisher_.loan(static_cast<std::uint32_t>(content.payload.size()), kAlignment,
+                        static_cast<std::uint32_t>(header.size()), alignment_of(header.size()));
     if (loan.has_error()) return reason_of(loan.get_error());
     std::memcpy(loan.value(), content.payload.data(), content.payload.size());
-    if (with_header_) write_header(loan.value(), sample, content.hops);
+    if (!header.empty()) {
+      std::memcpy(iox::mepoo::ChunkHeader::fromUserPayload(loan.value())->userHeader(),
+                  header.data(), header.size());
+    }
     // Evicted meanwhile: what was copied may be of two samples.
     if (!sample.intact()) {
       publisher_.release(loan.value());
@@ -96,20 +105,27 @@ class Egress::Outlet {
         return std::string("there is no chunk: ") + iox::popo::asStringLiteral(error);
     }
   }
-  static void write_header(void* payload, const Sample& sample, std::uint8_t hops) {
-    UserHeader header;
-    header.hops = static_cast<std::uint8_t>(hops + 1);
-    header.stream_id = sample.reference().stream_id;
-    header.sequence = sample.info().sequence;
-    header.publish_ns = sample.info().publish_ns;
-    header.origin_ns = sample.info().origin_ns;
-    header.correlation = sample.info().correlation;
-    std::memcpy(iox::mepoo::ChunkHeader::fromUserPayload(payload)->userHeader(), &header,
-                sizeof header);
+  // iceoryx wants sizes that are multiples of it.
+  static std::uint32_t alignment_of(std::size_t bytes) {
+    std::uint32_t alignment = bytes == 0 ? 1 : 8;
+    while (bytes % alignment != 0) alignment /= 2;
+    return alignment;
+  }
+  // The gateway's, where the route wants it; or else the one that came with the sample.
+  std::span<const std::byte> header_for(const Sample& sample, std::uint8_t hops) {
+    if (!with_header_) return sample.user_header();
+    header_.hops = static_cast<std::uint8_t>(hops + 1);
+    header_.stream_id = sample.reference().stream_id;
+    header_.sequence = sample.info().sequence;
+    header_.publish_ns = sample.info().publish_ns;
+    header_.origin_ns = sample.info().origin_ns;
+    header_.correlation = sample.info().correlation;
+    return std::as_bytes(std::span{&header_, 1});
   }
 
   Shared& shared_;
   const bool with_header_;
+  UserHeader header_;
   iox::popo::UntypedPublisher publisher_;
 };
 

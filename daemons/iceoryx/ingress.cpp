@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace sluice::iceoryx {
@@ -69,6 +70,7 @@ class Ingress::Channel {
     subscriber.release(std::exchange(held_[token], nullptr));
     vacant_.push_back(token);
   }
+  [[nodiscard]] bool holds_any() const noexcept { return vacant_.size() != held_.size(); }
   /// Counts what lies between this sample and the one before it, of the same publisher.
   std::uint64_t count_gap(std::uint64_t publisher, std::uint64_t sequence) {
     const auto [last, is_new] = last_.try_emplace(publisher, sequence);
@@ -125,16 +127,26 @@ void Ingress::discover() {
       },
       iox::popo::MessagingPattern::PUB_SUB);
   for (const ServiceIds& ids : found) on_found(ids);
-  std::erase_if(channels_, [&](const auto& entry) {
-    const Channel& channel = *entry.second;
-    if (round_ - channel.seen_in_round < kMissingRounds) return false;
-    Packet packet;
-    packet.say = Say::close;
-    packet.channel = channel.number;
-    (void)link_.send(packet);
-    by_number_.erase(channel.number);
+  for (auto at = channels_.begin(); at != channels_.end();) {
+    at = round_ - at->second->seen_in_round < kMissingRounds ? std::next(at) : leave(at);
+  }
+  std::erase_if(leaving_, [&](const auto& channel) {
+    if (channel->holds_any()) return false;
+    by_number_.erase(channel->number);
     return true;
   });
+}
+
+// With the subscriber iceoryx would take back what Sluice's readers still hold: it stays until they
+// are done.
+Ingress::Channels::iterator Ingress::leave(Channels::iterator at) {
+  Packet packet;
+  packet.say = Say::close;
+  packet.channel = at->second->number;
+  (void)link_.send(packet);
+  at->second->refuse();
+  leaving_.push_back(std::move(at->second));
+  return channels_.erase(at);
 }
 
 void Ingress::on_found(const ServiceIds& ids) {
@@ -153,7 +165,7 @@ void Ingress::on_found(const ServiceIds& ids) {
 }
 
 void Ingress::subscribe(const ServiceIds& ids, std::uint32_t index) {
-  if (channels_.size() >= kMostChannels) {
+  if (channels_.size() + leaving_.size() >= kMostChannels) {
     if (!std::exchange(told_full_, true)) {
       daemon::log_error("more than " + std::to_string(kMostChannels) +
                         " iceoryx services match the routes; the others are not carried: narrow "
@@ -203,8 +215,11 @@ void Ingress::take() {
   }
 }
 
+// A bounded number, so that others have their turn.
 void Ingress::take_from(Channel& channel) {
-  while (channel.may_hold()) {
+  constexpr int kAtOnce = 256;
+  for (int count = 0; channel.may_hold(); ++count) {
+    if (count == kAtOnce) return wake(event_fd_);
     auto taken = channel.subscriber.take();
     if (taken.has_error()) return;
     if (!offer(channel, taken.value())) channel.subscriber.release(taken.value());

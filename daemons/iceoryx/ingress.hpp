@@ -41,6 +41,8 @@ class Ingress {
 
  private:
   class Channel;
+  using Channels = std::map<std::string, std::unique_ptr<Channel>>;  // by to_string(ids)
+  Channels::iterator leave(Channels::iterator at);
   void on_found(const ServiceIds& ids);
   void subscribe(const ServiceIds& ids, std::uint32_t route);
   void take_from(Channel& channel);
@@ -55,7 +57,8 @@ class Ingress {
   shm::UniqueFd event_;
   int event_fd_;  // the same; what callbacks are given
   std::vector<MappedFile> segments_;
-  std::map<std::string, std::unique_ptr<Channel>> channels_;  // by to_string(ids)
+  Channels channels_;
+  std::vector<std::unique_ptr<Channel>> leaving_;  // gone, but something of them is still held
   std::unordered_map<std::uint32_t, Channel*> by_number_;
   std::uint32_t next_number_ = 1;
   std::uint64_t round_ = 0;  // of discovery

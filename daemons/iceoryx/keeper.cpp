@@ -86,6 +86,7 @@ class Keeper {
       if (Clock::now() >= next_tick_) tick(*agent);
     }
     ::sd_notify(0, "STOPPING=1");
+    streams_.reset();  // readers learn it before iceoryx uses the memory again
     if (worker_) worker_->let_go();
     return {};
   }
@@ -188,7 +189,7 @@ class Keeper {
   void worker_is_gone(int code) {
     serve();  // what it said last
     worker_.reset();
-    streams_->pause();
+    streams_->pause(find_roudi() == roudi_);
     daemon::log_warning(sentence_of(code) + "; Sluice streams stay, and are filled again later");
     add(gone_, counts_);
     counts_ = {};

@@ -22,12 +22,23 @@ constexpr auto kLinger = 2s;
 constexpr auto kReturn = 15s;
 constexpr std::size_t kMostStreams = 1'024;
 
+// What a sample is called while it is lent: which worker's, of which channel, and its token there.
+constexpr unsigned kGenerationBits = 16, kChannelBits = 24, kTokenBits = 24;
+constexpr std::uint64_t low_bits(std::uint64_t number, unsigned bits) {
+  return number & ((std::uint64_t{1} << bits) - 1);
+}
+constexpr std::uint64_t name_of(std::uint64_t generation, std::uint32_t channel,
+                                std::uint32_t token) {
+  return low_bits(generation, kGenerationBits) << (kChannelBits + kTokenBits) |
+         low_bits(channel, kChannelBits) << kTokenBits | low_bits(token, kTokenBits);
+}
+
 }  // namespace
 
 // An iceoryx segment, mapped read-only. RouDi gives it its size before anybody can open it.
 class Streams::Segment {
  public:
-  static std::shared_ptr<Segment> map(const Received& received) {
+  static std::shared_ptr<Segment> map(Received& received) {
     struct stat status {};
     if (!received.fd.valid() || ::fstat(received.fd.get(), &status) != 0) return nullptr;
     const auto size = static_cast<std::uint64_t>(status.st_size);
@@ -35,12 +46,14 @@ class Streams::Segment {
     void* at = ::mmap(nullptr, static_cast<std::size_t>(size), PROT_READ, MAP_SHARED,
                       received.fd.get(), 0);
     if (at == MAP_FAILED) return nullptr;
-    return std::shared_ptr<Segment>{new Segment(static_cast<const std::byte*>(at), size)};
+    return std::shared_ptr<Segment>{
+        new Segment(static_cast<const std::byte*>(at), size, std::move(received.fd))};
   }
   Segment(const Segment&) = delete;
   Segment& operator=(const Segment&) = delete;
   ~Segment() { ::munmap(const_cast<std::byte*>(begin_), static_cast<std::size_t>(size_)); }
 
+  [[nodiscard]] ForeignSegment foreign() const noexcept { return {fd_.get(), size_}; }
   [[nodiscard]] bool has(std::uint64_t offset, std::uint64_t bytes) const noexcept {
     return offset <= size_ && bytes <= size_ - offset;
   }
@@ -50,13 +63,16 @@ class Streams::Segment {
   }
 
  private:
-  Segment(const std::byte* begin, std::uint64_t size) noexcept : begin_(begin), size_(size) {}
+  Segment(const std::byte* begin, std::uint64_t size, shm::UniqueFd fd) noexcept
+      : begin_(begin), size_(size), fd_(std::move(fd)) {}
   const std::byte* begin_;
   std::uint64_t size_;
+  shm::UniqueFd fd_;
 };
 
 void Streams::begin(Link& link) {
-  working_ = true;
+  link_ = &link;
+  ++generation_;
   for (const auto& [topic, stream] : streams_) {
     Packet packet;
     packet.say = Say::stream;
@@ -65,14 +81,15 @@ void Streams::begin(Link& link) {
   }
 }
 
-void Streams::pause() {
-  working_ = false;
+void Streams::pause(bool roudi_lives) {
+  link_ = nullptr;
   channels_.clear();
-  segments_.clear();
   for (auto& [topic, stream] : streams_) {
+    stream.intake->forget_segments(roudi_lives);
     stream.channels = 0;
     stream.ends_at = Clock::now() + kReturn;
   }
+  segments_.clear();
 }
 
 void Streams::handle(Received received, Link& link) {
@@ -83,7 +100,7 @@ void Streams::handle(Received received, Link& link) {
     case Say::open:
       return open(packet, received.text, link);
     case Say::sample:
-      return publish(packet, link);
+      return publish(packet);
     case Say::close:
       return close(packet.channel);
     default:
@@ -112,7 +129,8 @@ Result<Streams::Stream*> Streams::stream_for(std::uint32_t route, const std::str
     return Error{Errc::exhausted, 0,
                  "there are " + std::to_string(kMostStreams) + " streams already; narrow a route"};
   }
-  auto intake = Intake::create(node_, routes_.at(route), topic);
+  auto intake = Intake::create(node_, routes_.at(route), topic,
+                               [this](std::uint64_t token) { on_released(token); });
   if (!intake) return std::move(intake).error();
   Stream& stream = streams_[topic];
   stream.intake = std::move(*intake);
@@ -140,28 +158,46 @@ void Streams::open(const Packet& packet, const std::string& topic, Link& link) {
   (void)link.send(answer);
 }
 
-void Streams::publish(const Packet& packet, Link& link) {
-  Packet released;
-  released.say = Say::released;
-  released.channel = packet.channel;
-  released.token = packet.token;
+void Streams::publish(const Packet& packet) {
   const auto channel = channels_.find(packet.channel);
-  const auto segment = segments_.find(packet.segment);
-  if (channel == channels_.end() || segment == segments_.end() ||
-      !segment->second->has(packet.offset, packet.size)) {
+  const auto found = segments_.find(packet.segment);
+  const Segment* segment = found != segments_.end() ? found->second.get() : nullptr;
+  if (channel == channels_.end() || segment == nullptr ||
+      !segment->has(packet.offset, packet.size) ||
+      !segment->has(packet.header_offset, packet.header_size)) {
     ++dropped_;
-    (void)link.send(released);
-    return;
+    return release(packet.channel, packet.token);
   }
   Intake& intake = *channel->second.stream->intake;
   intake.add_gaps(packet.gaps - std::exchange(channel->second.gaps, packet.gaps));
   Incoming sample;
-  sample.payload = segment->second->bytes(packet.offset, packet.size);
+  sample.payload = segment->bytes(packet.offset, packet.size);
+  sample.user_header = segment->bytes(packet.header_offset, packet.header_size);
   sample.correlation = packet.correlation;
   sample.origin_ns = packet.origin_ns;
   sample.hops = static_cast<std::uint8_t>(packet.hops);
-  intake.publish(sample) == Outcome::ok ? ++published_ : ++dropped_;
-  (void)link.send(released);
+  sample.segment = packet.segment;
+  sample.offset = packet.offset;
+  sample.token = name_of(generation_, packet.channel, packet.token);
+  const Carried how = intake.publish(sample, segment->foreign());
+  how == Carried::dropped ? ++dropped_ : ++published_;
+  if (how != Carried::lent) release(packet.channel, packet.token);
+}
+
+void Streams::release(std::uint32_t channel, std::uint32_t token) {
+  if (link_ == nullptr) return;
+  Packet packet;
+  packet.say = Say::released;
+  packet.channel = channel;
+  packet.token = token;
+  (void)link_->send(packet);
+}
+
+void Streams::on_released(std::uint64_t token) {
+  // Of a worker before this one: nobody holds it any more.
+  if (token >> (kChannelBits + kTokenBits) != low_bits(generation_, kGenerationBits)) return;
+  release(static_cast<std::uint32_t>(low_bits(token >> kTokenBits, kChannelBits)),
+          static_cast<std::uint32_t>(low_bits(token, kTokenBits)));
 }
 
 void Streams::close(std::uint32_t channel) {
@@ -180,7 +216,7 @@ void Streams::tend() {
   for (auto at = streams_.begin(); at != streams_.end();) {
     Stream& stream = at->second;
     // Without a worker nobody knows whether it will be filled again.
-    if (stream.channels == 0 && !working_) stream.ends_at = now + kReturn;
+    if (stream.channels == 0 && link_ == nullptr) stream.ends_at = now + kReturn;
     if (stream.channels == 0 && now >= stream.ends_at) {
       daemon::log_info("nobody publishes " + quoted(at->first) + " in iceoryx any more");
       at = streams_.erase(at);

@@ -23,8 +23,9 @@ class Streams {
 
   /// A new worker: it learns which streams there are, so that it carries none of them back.
   void begin(Link& link);
-  /// The worker has ended. Its channels and segments are gone, the streams stay.
-  void pause();
+  /// The worker has ended. Its channels and segments are gone, the streams stay. `roudi_lives`:
+  /// which means that iceoryx uses again what the worker had held.
+  void pause(bool roudi_lives);
   /// What it says, but its counts.
   void handle(Received received, Link& link);
   /// Lets go of what is passed; ends streams that no worker fills any more.
@@ -51,7 +52,9 @@ class Streams {
   void add_segment(Received received);
   void open(const Packet& packet, const std::string& topic, Link& link);
   Result<Stream*> stream_for(std::uint32_t route, const std::string& topic);
-  void publish(const Packet& packet, Link& link);
+  void publish(const Packet& packet);
+  void release(std::uint32_t channel, std::uint32_t token);
+  void on_released(std::uint64_t token);
   void close(std::uint32_t channel);
   void leave(Stream& stream);
 
@@ -60,7 +63,8 @@ class Streams {
   std::map<std::string, Stream> streams_;      // by topic; addresses stay
   std::map<std::uint32_t, Channel> channels_;  // of this worker
   std::map<std::uint32_t, std::shared_ptr<Segment>> segments_;
-  bool working_ = false;
+  Link* link_ = nullptr;          // while there is a worker
+  std::uint64_t generation_ = 0;  // of workers
   std::uint64_t published_ = 0;
   std::uint64_t dropped_ = 0;
 };

@@ -4,9 +4,12 @@
 #include "daemons/iceoryx/worker.hpp"
 
 #include "daemons/common/log.hpp"
+#include "daemons/iceoryx/calls_in.hpp"
+#include "daemons/iceoryx/calls_out.hpp"
 #include "daemons/iceoryx/egress.hpp"
 #include "daemons/iceoryx/ingress.hpp"
 #include "daemons/iceoryx/link.hpp"
+#include "daemons/iceoryx/pulse.hpp"
 #include "daemons/iceoryx/roudi.hpp"
 #include "daemons/iceoryx/runtime.hpp"
 #include "daemons/iceoryx/shared.hpp"
@@ -17,7 +20,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -27,17 +29,13 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace sluice::iceoryx {
 namespace {
 
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
-
-// RouDi takes a process for dead that has sent no sign of life for 1.5 s (iceoryx does that every
-// 0.3 s, in a thread of its own), takes its ports away and gives their memory to others; the
-// process is not told. A worker that was stopped for nearly as long must not touch them any more.
-constexpr auto kLongestStop = 1'100ms;
 
 // For an orderly end, in which iceoryx talks to RouDi once more and may wait for ever.
 constexpr unsigned kPatienceSeconds = 3;
@@ -78,13 +76,25 @@ class Worker {
     auto egress = Egress::create(node, config_, shared_);
     if (!egress) return std::move(egress).error();
     egress_ = std::move(*egress);
+    for (const Service& service : config_.services) {
+      if (service.from != Side::iceoryx) continue;
+      auto calls = CallsIn::create(node, service, shared_);
+      if (!calls) return std::move(calls).error();
+      calls_in_.push_back(std::move(*calls));
+    }
+    const auto is_outward = [](const Service& service) { return service.from == Side::sluice; };
+    if (std::any_of(config_.services.begin(), config_.services.end(), is_outward)) {
+      auto calls = CallsOut::create(node, config_, shared_);
+      if (!calls) return std::move(calls).error();
+      calls_out_ = std::move(*calls);
+    }
     return {};
   }
 
   int run() {
     for (;;) {
       const int asked = wait();
-      if (was_stopped()) return kWorkerOrphaned;
+      if (pulse_.has_stopped()) return kWorkerOrphaned;
       listen();
       if (!link_.open()) return kWorkerDone;
       if (asked != 0) return kWorkerAsked;
@@ -110,16 +120,6 @@ class Worker {
     return has_come ? static_cast<int>(info.ssi_signo) : 0;
   }
 
-  // Suspending the machine counts as well.
-  bool was_stopped() {
-    timespec now{};
-    ::clock_gettime(CLOCK_BOOTTIME, &now);
-    const auto at = std::chrono::seconds{now.tv_sec} + std::chrono::nanoseconds{now.tv_nsec};
-    const bool is_first = awake_at_ == std::chrono::nanoseconds{};
-    const auto before = std::exchange(awake_at_, at);
-    return !is_first && at - before > kLongestStop;
-  }
-
   void listen() {
     while (auto received = link_.receive()) {
       if (received->packet.say == Say::stream) {
@@ -138,6 +138,7 @@ class Worker {
     (void)link_.send(packet);
   }
 
+  Pulse pulse_;
   const Config& config_;
   Shared shared_;
   Link link_;
@@ -145,8 +146,9 @@ class Worker {
   const Roudi roudi_;
   Ingress ingress_;
   std::unique_ptr<Egress> egress_;
+  std::vector<std::unique_ptr<CallsIn>> calls_in_;
+  std::unique_ptr<CallsOut> calls_out_;
   Clock::time_point next_beat_{};
-  std::chrono::nanoseconds awake_at_{};
 };
 
 int run_registered(const Config& config, Link link, shm::UniqueFd signal_fd, Roudi roudi) {

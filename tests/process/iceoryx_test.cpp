@@ -4,6 +4,8 @@
 #include "sluice/message_publisher.hpp"
 #include "sluice/message_subscriber.hpp"
 #include "sluice/node.hpp"
+#include "sluice/requester.hpp"
+#include "sluice/responder.hpp"
 #include "tests/support/broker_process.hpp"
 #include "tests/support/private_folders.hpp"
 #include "tests/support/talking_program.hpp"
@@ -22,6 +24,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -44,7 +47,8 @@ struct RadarObject {
 
 class Iceoryx : public testing::Test {
  protected:
-  Iceoryx() : broker_(SLUICE_SLUICED) {}
+  explicit Iceoryx(std::vector<std::string> broker_arguments = {})
+      : broker_(SLUICE_SLUICED, std::move(broker_arguments)) {}
 
   [[nodiscard]] std::string path(const std::string& name) const {
     return broker_.folder() + "/" + name;
@@ -321,7 +325,333 @@ max_held = 1
   ::kill(gateway->pid(), SIGCONT);
   EXPECT_TRUE(
       eventually([&] { return monitor->snapshot().streams.at(0).source.gaps >= 3; }, kPatience));
-  EXPECT_GT(monitor->snapshot().streams.at(0).source.copies, 0u);
+}
+
+// A broker that lets the gateway lend.
+class IceoryxLending : public Iceoryx {
+ protected:
+  IceoryxLending() : Iceoryx({"--config", broker_config()}) {}
+
+  static std::string broker_config() {
+    const std::string file = "/tmp/sluiced.toml";
+    std::ofstream{file} << "[[allow]]\neverybody = true\nactions = [\"publish\", \"subscribe\", "
+                           "\"monitor\", \"request\", \"serve\", \"lend\"]\n";
+    return file;
+  }
+};
+
+TEST_F(IceoryxLending, SamplesStayWhereIceoryxHasThem) {
+  start_roudi();
+  const auto gateway = start_gateway(kInward);
+  Node me = node("reader");
+  Subscriber radar_objects = subscriber(me, "radar/#");
+  auto monitor = me.monitor("radar/#");
+  ASSERT_TRUE(monitor) << monitor.error().message;
+  const auto sender = start({example("iox-cpp-publisher")});
+  const Sample held = take(radar_objects);
+  ASSERT_TRUE(held) << gateway->err();
+  const RadarObject before = radar(held);
+  EXPECT_EQ(before.x, before.z);
+  for (int i = 0; i < 12; ++i) {
+    const Sample sample = take(radar_objects);
+    ASSERT_TRUE(sample) << gateway->err();
+    const RadarObject object = radar(sample);
+    EXPECT_EQ(object.x, object.y);
+    EXPECT_TRUE(sample.intact());
+  }
+  // iceoryx has not used the chunk that is held here.
+  EXPECT_EQ(radar(held).x, before.x);
+  const Snapshot seen = monitor->snapshot();
+  ASSERT_EQ(seen.streams.size(), 1u);
+  EXPECT_GE(seen.streams[0].stats.published, 13u);
+  EXPECT_EQ(seen.streams[0].source.copies, 0u) << gateway->err();
+  EXPECT_EQ(gateway->end(), 0);
+}
+
+TEST_F(IceoryxLending, WhereTheBrokerDoesNotLetItSamplesAreCopied) {
+  start_roudi();
+  std::ofstream{broker_config()} << "[[allow]]\neverybody = true\n";
+  ::kill(broker_.pid(), SIGHUP);
+  const auto gateway = start_gateway(kInward);
+  Node me = node("reader");
+  Subscriber radar_objects = subscriber(me, "radar/#");
+  auto monitor = me.monitor("radar/#");
+  ASSERT_TRUE(monitor) << monitor.error().message;
+  const auto sender = start({example("iox-cpp-publisher")});
+  for (int i = 0; i < 3; ++i) {
+    const Sample sample = take(radar_objects);
+    ASSERT_TRUE(sample) << gateway->err();
+    EXPECT_EQ(radar(sample).x, radar(sample).z);
+  }
+  EXPECT_TRUE(eventually([&] { return monitor->snapshot().streams.at(0).source.copies >= 3; }));
+  EXPECT_NE(gateway->err().find("are copied: "), std::string::npos) << gateway->err();
+}
+
+TEST_F(IceoryxLending, ChunksGoBackToIceoryx) {
+  // Far fewer than pass through: RouDi has 500 of this size, the route may hold eight.
+  start_roudi();
+  const auto inward = start_gateway(std::string("node = \"second\"\nruntime = \"second\"\n") +
+                                    kInward + "depth = 4\nmax_held = 4\n");
+  const auto outward = start_gateway(kOutward);
+  Node me = node("both");
+  Publisher out = publisher(me, "objects/Rear");
+  Subscriber back = subscriber(me, "radar/#");
+  std::uint64_t taken = 0;
+  EXPECT_TRUE(eventually(
+      [&] {
+        (void)publish(out, {1, 2, 3});
+        while (const Sample sample = back.take()) {
+          EXPECT_EQ(radar(sample).z, 3);
+          ++taken;
+        }
+        std::this_thread::sleep_for(1ms);
+        return taken >= 1'000;
+      },
+      kPatience))
+      << taken << inward->err() << outward->err();
+}
+
+TEST_F(IceoryxLending, AReaderThatHoldsAllHoldsUpItsOwnStreamAndNobodyElse) {
+  start_roudi();
+  const auto gateway = start_gateway(std::string(kInward) + "depth = 2\nmax_held = 2\n");
+  Node me = node("reader");
+  SubscriptionOptions options;
+  options.max_held = 2;
+  auto made = me.subscribe("radar/#", options);
+  ASSERT_TRUE(made) << made.error().message;
+  auto monitor = me.monitor("radar/#");
+  ASSERT_TRUE(monitor) << monitor.error().message;
+  const auto sender = start({example("iox-cpp-publisher")});
+  const auto receiver = start({example("iox-cpp-subscriber-untyped")});
+  std::array<Sample, 2> held{take(*made), take(*made)};
+  ASSERT_TRUE(held[1]) << gateway->err();
+  const std::array<double, 2> kept{radar(held[0]).x, radar(held[1]).x};
+  const auto got = numbers(receiver->out(), "got value: ").size();
+  EXPECT_TRUE(eventually([&] { return numbers(receiver->out(), "got value: ").size() >= got + 10; },
+                         kPatience));
+  EXPECT_EQ(radar(held[0]).x, kept[0]);
+  EXPECT_EQ(radar(held[1]).x, kept[1]);
+  held[0].release();
+  held[1].release();
+  EXPECT_TRUE(take(*made)) << gateway->err();
+}
+
+TEST_F(IceoryxLending, WhatIsHeldOutlivesRoudi) {
+  start_roudi();
+  const auto gateway = start_gateway(kInward);
+  Node me = node("reader");
+  Subscriber radar_objects = subscriber(me, "radar/#");
+  auto sender = start({example("iox-cpp-publisher")});
+  const Sample held = take(radar_objects);
+  ASSERT_TRUE(held) << gateway->err();
+  const double kept = radar(held).x;
+  EXPECT_EQ(roudi_->end(SIGKILL), -SIGKILL);
+  EXPECT_TRUE(eventually(
+      [&] { return gateway->err().find("RouDi is not running") != std::string::npos; }, kPatience));
+  EXPECT_TRUE(held.intact());
+  EXPECT_EQ(radar(held).x, kept);
+  sender->end(SIGKILL);
+  start_roudi();
+  sender = start({example("iox-cpp-publisher")});
+  while (Sample old = radar_objects.take()) old.release();
+  const Sample after = take(radar_objects);
+  ASSERT_TRUE(after) << gateway->err();
+  EXPECT_EQ(after.reference().stream_id, held.reference().stream_id);
+  EXPECT_EQ(radar(after).x, radar(after).y);
+  EXPECT_EQ(radar(held).x, kept);
+}
+
+TEST_F(IceoryxLending, WhatADeadWorkerHeldIsSaidToBeNoMoreIntact) {
+  start_roudi();
+  const auto gateway = start_gateway(kInward);
+  Node me = node("reader");
+  Subscriber radar_objects = subscriber(me, "radar/#");
+  const auto sender = start({example("iox-cpp-publisher")});
+  const Sample held = take(radar_objects);
+  ASSERT_TRUE(held) << gateway->err();
+  EXPECT_TRUE(held.intact());
+  const pid_t worker = child_of(gateway->pid());
+  ASSERT_GT(worker, 0);
+  ::kill(worker, SIGKILL);
+  EXPECT_TRUE(eventually([&] { return !held.intact(); }, kPatience)) << gateway->err();
+  // The next worker goes on, in the same stream, without copies.
+  while (Sample old = radar_objects.take()) old.release();
+  const Sample after = take(radar_objects);
+  ASSERT_TRUE(after) << gateway->err();
+  EXPECT_TRUE(after.intact());
+  EXPECT_EQ(after.reference().stream_id, held.reference().stream_id);
+}
+
+TEST_F(IceoryxLending, AUserHeaderOfAnotherProgramStaysWithItsSample) {
+  start_roudi();
+  const auto inward = start_gateway(R"(
+node = "first"
+runtime = "first"
+[[route]]
+from = "iceoryx"
+service = "Example"
+topic = "headers/{event}"
+)");
+  const auto outward = start_gateway(R"(
+[[route]]
+from = "sluice"
+filter = "again/+"
+service = "Example"
+instance = "User-Header"
+event = "Timestamp"
+)");
+  Node me = node("both");
+  Subscriber headers = subscriber(me, "headers/#");
+  auto sender = start({example("iox-cpp-user-header-publisher")});
+  const Sample sample = take(headers);
+  ASSERT_TRUE(sample) << inward->err();
+  ASSERT_GE(sample.user_header().size(), 8u);
+  const std::vector<std::byte> header{sample.user_header().begin(), sample.user_header().end()};
+  const std::vector<std::byte> payload{sample.bytes().begin(), sample.bytes().end()};
+  sender->end();
+  // The same bytes the other way, and iceoryx's own subscriber reads its header from them.
+  StreamOptions options;
+  options.pools = {{1'024}};
+  auto out = me.advertise("again/x", options);
+  ASSERT_TRUE(out) << out.error().message;
+  const auto receiver = start({example("iox-cpp-user-header-subscriber")});
+  EXPECT_TRUE(eventually(
+      [&] {
+        Loan loan = out->loan(payload.size() + user_header_bytes(payload.size(), header.size()));
+        if (!loan) return false;
+        EXPECT_TRUE(loan.resize(payload.size()));
+        std::memcpy(loan.data(), payload.data(), payload.size());
+        EXPECT_TRUE(loan.set_user_header(header));
+        EXPECT_EQ(out->publish(std::move(loan)), Outcome::ok);
+        std::this_thread::sleep_for(50ms);
+        return receiver->out().find("with timestamp") != std::string::npos;
+      },
+      kPatience))
+      << outward->err() << receiver->out();
+}
+
+// As the examples have them in request_and_response_types.hpp.
+struct AddRequest {
+  std::uint64_t augend = 0, addend = 0;
+};
+struct AddResponse {
+  std::uint64_t sum = 0;
+};
+
+class IceoryxCalls : public Iceoryx {
+ protected:
+  static constexpr const char* kAsked = R"(
+[[service]]
+from = "iceoryx"
+service = "Example"
+instance = "Request-Response"
+event = "Add"
+name = "math/add"
+reply_bytes = 64
+)";
+  static constexpr const char* kAsking = R"(
+[[service]]
+from = "sluice"
+service = "Example"
+name = "iceoryx/{event}"
+timeout_ms = 300
+)";
+  static std::unique_ptr<Responder> adder(Node& node) {
+    auto made = Responder::create(node, "math/add", [](Request& request) {
+      AddRequest asked;
+      EXPECT_EQ(request.payload().size(), sizeof asked);
+      std::memcpy(&asked, request.payload().data(), sizeof asked);
+      const AddResponse sum{asked.augend + asked.addend};
+      EXPECT_EQ(request.reply(std::as_bytes(std::span{&sum, 1})), Outcome::ok);
+    });
+    EXPECT_TRUE(made) << made.error().message;
+    return std::move(*made);
+  }
+  static std::unique_ptr<Requester> requester(Node& node) {
+    auto made = Requester::create(node, "iceoryx/Add");
+    EXPECT_TRUE(made) << made.error().message;
+    return std::move(*made);
+  }
+  static Reply add(Requester& requester, std::uint64_t a, std::uint64_t b) {
+    const AddRequest request{a, b};
+    return requester.call(std::as_bytes(std::span{&request, 1}));
+  }
+  // Until it answers, since it takes a moment until two have found each other.
+  static testing::AssertionResult adds(Requester& requester) {
+    Reply reply;
+    const bool ok = eventually(
+        [&] {
+          reply = add(requester, 40, 2);
+          return static_cast<bool>(reply);
+        },
+        kPatience);
+    if (!ok) return testing::AssertionFailure() << reply.status.message;
+    AddResponse sum;
+    if (reply.payload().size() != sizeof sum) return testing::AssertionFailure() << "another size";
+    std::memcpy(&sum, reply.payload().data(), sizeof sum);
+    return sum.sum == 42 ? testing::AssertionSuccess() : testing::AssertionFailure() << sum.sum;
+  }
+};
+
+TEST_F(IceoryxCalls, AnIceoryxClientIsAnsweredByASluiceResponder) {
+  start_roudi();
+  const auto gateway = start_gateway(kAsked);
+  Node me = node("adder");
+  const auto responder = adder(me);
+  const auto client = start({example("client-cxx-basic")});
+  EXPECT_TRUE(eventually(
+      [&] {
+        (void)responder->step(in(20ms));
+        return numbers(client->out(), "Got Response : ").size() >= 3;
+      },
+      kPatience))
+      << gateway->err() << client->out();
+  auto got = numbers(client->out(), "Got Response : ");
+  got.resize(3);
+  EXPECT_EQ(got, (std::vector<double>{1, 2, 3})) << "Fibonacci's, as the example asks";
+}
+
+TEST_F(IceoryxCalls, AnIceoryxClientLearnsThatNobodyAnswers) {
+  start_roudi();
+  const auto gateway = start_gateway(kAsked);
+  const auto client = start({example("client-cxx-waitset")});
+  // The example does not look at the mark; it sees the zeros.
+  EXPECT_TRUE(
+      eventually([&] { return !numbers(client->out(), "Got Response : ").empty(); }, kPatience))
+      << gateway->err() << client->out();
+  EXPECT_EQ(numbers(client->out(), "Got Response : ").front(), 0);
+  EXPECT_EQ(gateway->end(), 0);
+}
+
+TEST_F(IceoryxCalls, ASluiceRequesterIsAnsweredByAnIceoryxServer) {
+  start_roudi();
+  const auto gateway = start_gateway(kAsking);
+  Node me = node("asker");
+  const auto asker = requester(me);
+  EXPECT_EQ(add(*asker, 1, 1).status.code, StatusCode::unavailable) << "nobody is there";
+  auto server = start({example("server-cxx-listener")});
+  EXPECT_TRUE(adds(*asker)) << gateway->err() << server->out();
+  // Dead servers are gone, and the next one is found.
+  server->end(SIGKILL);
+  EXPECT_TRUE(eventually([&] { return add(*asker, 1, 1).status.code == StatusCode::unavailable; },
+                         kPatience))
+      << gateway->err();
+  server = start({example("server-cxx-basic")});
+  EXPECT_TRUE(adds(*asker)) << gateway->err() << server->out();
+}
+
+TEST_F(IceoryxCalls, AServerThatDoesNotAnswerIsATimeout) {
+  start_roudi();
+  const auto gateway = start_gateway(kAsking);
+  Node me = node("asker");
+  const auto asker = requester(me);
+  const auto server = start({example("server-cxx-listener")});
+  ASSERT_TRUE(adds(*asker)) << gateway->err() << server->out();
+  ::kill(server->pid(), SIGSTOP);
+  const Reply reply = add(*asker, 1, 1);
+  EXPECT_EQ(reply.status.code, StatusCode::deadline_exceeded) << reply.status.message;
+  EXPECT_NE(reply.status.message.find("did not answer"), std::string::npos);
+  ::kill(server->pid(), SIGKILL);
 }
 
 using IceoryxDeaths = Iceoryx;
@@ -422,7 +752,7 @@ TEST_F(IceoryxDeaths, AWorkerThatRoudiTookForDeadIsReplaced) {
 
 TEST_F(IceoryxDeaths, AGatewayThatIsKilledHarmsNeitherSide) {
   start_roudi();
-  auto gateway = start_gateway(kInward);
+  auto gateway = start_gateway(std::string(kInward) + "zero_copy = false\n");
   Node me = node("reader");
   Subscriber radar_objects = subscriber(me, "radar/#");
   const auto sender = start({example("iox-cpp-publisher")});
