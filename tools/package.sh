@@ -59,10 +59,13 @@ if [[ $from ]]; then
 fi
 cd "$source"
 
-purposes=(package core)
+purposes=(package core iceoryx)
 [[ $core ]] || purposes+=(capture vision)
 options=(--build=binary --unsigned-changes --unsigned-buildinfo)
 profiles=nocheck${core:+,pkg.sluice.core}
+if [[ $from ]] && ! grep -q '^SLUICE_BUILD_ICEORYX:BOOL=ON' "$from/CMakeCache.txt"; then
+  profiles+=,pkg.sluice.noiceoryx
+fi
 cmake_options=()
 if [[ $preset ]]; then
   purposes=(package cross)
@@ -103,7 +106,7 @@ export SLUICE_PACKAGE_CMAKE="${cmake_options[*]}"
 # nothing: the programs and libraries are those of the folder, without the paths that make them run there.
 take_built() {
   local kept
-  mapfile -t kept < <(grep -E '^SLUICE_(SHARED|SYSTEMD|BUILD_(TOOLS|DAEMONS|CAPTURE|VISION|RECORDER)):' \
+  mapfile -t kept < <(grep -E '^SLUICE_(SHARED|SYSTEMD|BUILD_(TOOLS|DAEMONS|CAPTURE|VISION|RECORDER|ICEORYX)):' \
     "$from/CMakeCache.txt" | sed 's/^/-D/')
   cmake --install "$from" --prefix "$work/built"
   cmake -S "$source" -B "$work/build" -G Ninja "${kept[@]}" "${cmake_options[@]}" -DCMAKE_BUILD_TYPE=Release \

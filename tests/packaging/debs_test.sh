@@ -49,6 +49,10 @@ has sluiced usr/bin/sluiced etc/sluice/sluiced.toml 'lib/systemd/system/sluiced\
 has sluice-tools usr/bin/sluice usr/share/man/man1/sluice-top.1.gz usr/share/bash-completion/completions/sluice \
   usr/share/zsh/vendor-completions/_sluice
 has sluice-recorder usr/bin/sluice-recorder etc/sluice/sluice-recorder.toml lib/systemd/system/sluice-recorder.service
+if [[ -e $folder/sluice-iceoryx.list ]]; then
+  has sluice-iceoryx usr/bin/sluice-iceoryx etc/sluice/sluice-iceoryx.toml lib/systemd/system/sluice-iceoryx.service \
+    usr/share/man/man1/sluice-iceoryx.1.gz
+fi
 if [[ -e $folder/sluice-pipeline.list ]]; then
   has sluice-pipeline 'lib/systemd/system/sluice-pipeline@\.service' usr/lib/sysusers.d/sluice-pipeline.conf
   for program in capture detect recognize annotate photo-camera; do
