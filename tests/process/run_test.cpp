@@ -389,7 +389,7 @@ TEST_F(RunTest, ABrokerThatDoesNotAnswerEndsIt) {
     other.command = {"/bin/sh", "-c", "echo x > " + folder_ + "/other"};
     run::SupervisorOptions options;
     options.ready = [] { return false; };
-    options.ready_patience = 300ms;
+    options.ready_patience = patient(1000ms);  // long enough for the shell to fail
     auto supervisor = run::Supervisor::create({broker, other}, std::move(options));
     auto ended = supervisor->run();
     std::ofstream{folder_ + "/error"} << (ended ? "" : ended.error().message);
@@ -440,16 +440,17 @@ TEST_F(RunTest, TheSummaryAddsUp) {
     fs::permissions(path, fs::perms::owner_all);
   }
   fs::create_symlink(SLUICE_SLUICED, folder_ + "/sluiced");
+  const int seconds = patient(4);
   start(broker_table() +
             "[camera.hall]\nsource = \"test://\"\n[detector.hall]\nworkers = 2\n"
             "[detector.quick]\ncamera = \"hall\"\n"
             "[recognizer.people]\ndetectors = \"hall\"\npeople = \"x\"\n",
-        {"--seconds", "4", "--json", "--log-level", "warning"}, tool);
+        {"--seconds", std::to_string(seconds), "--json", "--log-level", "warning"}, tool);
   ASSERT_EQ(wait(), 0) << err();
   const std::string text = out();
   ASSERT_EQ(count_of("\n", text), 1u) << text;
   const auto json = nlohmann::json::parse(text);
-  EXPECT_GE(json["seconds"].get<double>(), 4.0);
+  EXPECT_GE(json["seconds"].get<double>(), seconds);
 
   const auto& camera = json["cameras"].at(0);
   EXPECT_EQ(camera["name"], "hall");
