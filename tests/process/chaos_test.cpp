@@ -214,7 +214,7 @@ TEST_F(Chaos, LeavesNothingBehindAndHarmsNobody) {
   for (std::uint64_t cycle = 0; cycle < cycles; ++cycle) {
     something_happens();
     for (std::uint64_t n = draw(20); n != 0; --n) exchange();
-    std::this_thread::sleep_for(std::chrono::milliseconds{draw(40)});
+    std::this_thread::sleep_for(patient(std::chrono::milliseconds{draw(40)}));
     if (HasFatalFailure()) return;
   }
   settle();

@@ -51,7 +51,7 @@ int break_out(const std::vector<int>& fds, uid_t user) {
   for (const Mapping& m : shared_mappings()) {
     if (m.writable) continue;
     holes += ::mprotect(m.data(), m.size(), PROT_READ | PROT_WRITE) == 0;
-    holes += ::madvise(m.data(), m.size(), MADV_REMOVE) == 0;
+    holes += heeds_advice(m.data(), m.size()) && ::madvise(m.data(), m.size(), MADV_REMOVE) == 0;
   }
   return holes;
 }

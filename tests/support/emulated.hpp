@@ -2,6 +2,9 @@
 // system calls, and of a size that says nothing.
 #pragma once
 
+#include <sys/mman.h>
+
+#include <cstddef>
 #include <cstdlib>
 #include <string>
 
@@ -19,6 +22,12 @@ inline bool emulated() { return !emulator().empty(); }
 template <class Duration>
 Duration patient(Duration duration) {
   return emulated() ? duration * 6 : duration;
+}
+
+/// Whether madvise() does anything: a kernel refuses advice that it does not know, qemu-user takes
+/// any and does nothing.
+inline bool heeds_advice(void* memory, std::size_t bytes) {
+  return ::madvise(memory, bytes, 0x7fff) != 0;
 }
 
 }  // namespace sluice::test

@@ -23,6 +23,7 @@
 namespace sluice::shm {
 namespace {
 
+using test::heeds_advice;
 using test::must;
 
 constexpr int kAllSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
@@ -218,16 +219,11 @@ TEST(Segments, GiveOthersNoRightToOpenThem) {
   EXPECT_NE(::fcntl(fd.get(), F_GETFD) & FD_CLOEXEC, 0);
 }
 
-// A kernel refuses advice that it does not know; an emulator (qemu-user) takes any and does
-// nothing.
-bool follows_advice(const Segment& segment) {
-  return ::madvise(segment.data(), segment.size(), 0x7fff) != 0;
-}
 constexpr const char* kNoAdvice = "madvise() does nothing here, as under qemu-user";
 
 TEST(Segments, AreNotInheritedByAForkedChild) {
   const Segment segment = must(Segment::create("forked", page_bytes()));
-  if (!follows_advice(segment)) GTEST_SKIP() << kNoAdvice;
+  if (!heeds_advice(segment.data(), segment.size())) GTEST_SKIP() << kNoAdvice;
   segment.data()[0] = std::byte{1};
   test::Child child = test::Child::run([&](int) {
     // Asks the kernel rather than touching it: sanitizers make a report of a touched hole.
@@ -258,7 +254,7 @@ TEST(Segments, CommitNothingUntilAsked) {
 
 TEST(Segments, MapEveryPageAtOnceWhenPrefaulted) {
   const Segment segment = must(Segment::create("ready", 16 * page_bytes(), {.prefault = true}));
-  if (!follows_advice(segment)) GTEST_SKIP() << kNoAdvice;
+  if (!heeds_advice(segment.data(), segment.size())) GTEST_SKIP() << kNoAdvice;
   // Of the kernel's pages, also where larger ones are simulated.
   std::vector<unsigned char> resident(segment.size() /
                                       static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)));
