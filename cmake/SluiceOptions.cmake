@@ -89,6 +89,11 @@ if(CMAKE_UNITY_BUILD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   add_compile_options(-Wno-subobject-linkage) # warns of anonymous namespaces outside the main file
 endif()
 
+# What libFuzzer sees its way by, in all that is fuzzed; tests/CMakeLists.txt leaves it out of the other tests.
+if(SLUICE_BUILD_FUZZERS)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
 # sluice_alone(<source>…): of the targets of the same CMakeLists.txt.
 function(sluice_alone)
   set_source_files_properties(${ARGN} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)

@@ -3,10 +3,11 @@
 #
 #   tools/test.sh [--long] [--release] [--asan] [--tsan] [--fuzz] [--cross] [arguments for ctest]
 #
-# Without a choice all builds are made: release with every suite, the suites that the sanitizers and the
-# fuzzers are for, and the library for 64-bit Arm, to see that it and the release build make the same of the same memory
-# (tools/cross-test.sh has all tests of both Arm architectures). `--tsan`, say, makes just that one. `--long` adds the
-# suites labelled long. Where the mirror has no packages for Arm, that build is left out, with a sentence, unless it is asked for.
+# Without a choice all builds are made: release with every suite, the suites that the sanitizers are for, with
+# the fuzzers in the asan build (`--fuzz` makes them alone), and the library for 64-bit Arm, to see that it and the
+# release build make the same of the same memory (tools/cross-test.sh has all tests of both Arm architectures).
+# `--tsan`, say, makes just that one. `--long` adds the suites labelled long. Where the mirror has no packages for
+# Arm, that build is left out, with a sentence, unless it is asked for.
 # All run in one ctest, whose closing lines are the last that is printed; the exit code is ctest's. What the tests that fail
 # print comes again right before these, since it is far up by then.
 #
@@ -33,7 +34,7 @@ while [[ $# -gt 0 ]]; do
   shift
 done
 if [[ ${#builds[@]} -eq 0 && -z $cross ]]; then
-  builds=(release asan tsan fuzz)
+  builds=(release asan tsan)
   cross=where_possible
 fi
 if [[ -n $cross ]]; then # after the release build, whose broker it uses
@@ -43,7 +44,7 @@ fi
 
 purposes=(test)
 [[ " ${builds[*]} " != *" release "* ]] || purposes+=(model package)
-[[ " ${builds[*]} " != *" fuzz "* ]] || purposes+=(fuzz)
+[[ ! " ${builds[*]} " =~ " "(asan|fuzz)" " ]] || purposes+=(fuzz)
 [[ -z $cross ]] || purposes+=(cross)
 tools/setup.sh "${purposes[@]}"
 if [[ -n $cross ]] && ! tools/sysroot.sh --core aarch64; then
