@@ -572,7 +572,6 @@ TEST_F(NodeTest, WhoOnlyResolvesForgetsWhatHasEndedWhenItIsOfNoUse) {
   Node a = node("a");
   Subscriber pixels = subscribe(a, "x", {.mode = DeliveryMode::latest});
   Subscriber results = subscribe(a, "x");
-  Reference name;
   {
     Node b = node("b");
     Publisher publisher = advertise(b, "x");
