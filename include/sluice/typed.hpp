@@ -38,16 +38,20 @@ struct TypeName {
   static constexpr std::string_view value = detail::type_name<T>();
 };
 
-/// FNV-1a over name, size and alignment; never 0.
-template <Plain T>
-constexpr std::uint64_t type_fingerprint() noexcept {
+/// FNV-1a over name, size and alignment of a type; never 0.
+constexpr std::uint64_t type_fingerprint(std::string_view name, std::uint64_t size,
+                                         std::uint64_t alignment) noexcept {
   std::uint64_t hash = 0xcbf2'9ce4'8422'2325;
   const auto mix = [&hash](std::uint64_t byte) { hash = (hash ^ byte) * 0x0000'0100'0000'01b3; };
-  for (const char c : TypeName<T>::value) mix(static_cast<unsigned char>(c));
-  for (const std::uint64_t number : {std::uint64_t{sizeof(T)}, std::uint64_t{alignof(T)}}) {
+  for (const char c : name) mix(static_cast<unsigned char>(c));
+  for (const std::uint64_t number : {size, alignment}) {
     for (unsigned shift = 0; shift < 64; shift += 8) mix(number >> shift & 0xff);
   }
   return hash != 0 ? hash : 1;
+}
+template <Plain T>
+constexpr std::uint64_t type_fingerprint() noexcept {
+  return type_fingerprint(TypeName<T>::value, sizeof(T), alignof(T));
 }
 
 /// A loan that holds a T, value-initialized.
