@@ -135,7 +135,9 @@ class Reader : public daemon::TomlReader {
                 number_field("max_held", route.max_held, 1, kMostHeld - 1),
                 number_field("history", route.history, 0, kMostHistory),
                 flag_field("envelope", route.envelope), flag_field("zero_copy", route.zero_copy),
-                flag_field("user_header", route.user_header)});
+                flag_field("user_header", route.user_header), id_field("type", route.type),
+                number_field("type_bytes", route.type_bytes, 1, kMostPayload),
+                number_field("type_alignment", route.type_alignment, 1, kMostPayload)});
     if (!has_side(table, from, "[[route]]")) return;
     route.from = *from;
     route.topic = route.from == Side::iceoryx ? topic : filter;
@@ -180,6 +182,7 @@ class Reader : public daemon::TomlReader {
     refuse_key(table, "user_header",
                R"(belongs to routes from = "sluice"; the gateway's header is recognised anyway)");
     check_patterns(table, route.ids);
+    check_type(table, route);
     const toml::node* node = table.get("topic");
     if (node == nullptr) {
       route.topic = "iceoryx/{service}/{instance}/{event}";
@@ -193,7 +196,27 @@ class Reader : public daemon::TomlReader {
     }
   }
 
+  // What a SubscriberOf compares.
+  void check_type(const toml::table& table, const Route& route) {
+    const bool any = table.get("type") != nullptr || table.get("type_bytes") != nullptr ||
+                     table.get("type_alignment") != nullptr;
+    if (!any) return;
+    if (route.type.empty() || route.type_bytes == 0) {
+      fail(table, "a type has a name and a size; write type = \"RadarObject\" and type_bytes = 24");
+    } else if (route.envelope) {
+      fail(table, "a message of the bus says its type by itself; leave out envelope or type");
+    } else if ((route.type_alignment & (route.type_alignment - 1)) != 0 ||
+               route.type_bytes % route.type_alignment != 0) {
+      fail(table,
+           "type_alignment is no power of two that divides type_bytes; write what alignof "
+           "and sizeof say");
+    }
+  }
+
   void check_outward(const toml::table& table, Route& route) {
+    for (const char* key : {"type", "type_bytes", "type_alignment"}) {
+      refuse_key(table, key, R"(belongs to routes from = "iceoryx")");
+    }
     refuse_key(table, "topic", R"(belongs to routes from = "iceoryx"; here it is filter)");
     refuse_key(table, "envelope", R"(belongs to routes from = "iceoryx")");
     refuse_key(table, "zero_copy",

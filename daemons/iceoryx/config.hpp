@@ -28,10 +28,12 @@ struct Route {
   std::uint32_t depth = 16;     ///< Samples that may wait in a stream.
   std::uint32_t max_held = 32;  ///< Of all its subscribers together.
   std::uint32_t history = 0;
-  bool envelope = false;               ///< From iceoryx: as messages of the bus.
-  bool zero_copy = true;               ///< From iceoryx: without copying where that is possible.
-  bool user_header = false;            ///< From Sluice: with the gateway's header.
-  std::uint32_t line = 0, column = 0;  ///< In the file.
+  bool envelope = false;     ///< From iceoryx: as messages of the bus.
+  bool zero_copy = true;     ///< From iceoryx: without copying where that is possible.
+  bool user_header = false;  ///< From Sluice: with the gateway's header.
+  std::string type;          ///< From iceoryx: as what C++ type; empty: untyped.
+  std::uint64_t type_bytes = 0, type_alignment = 8;  ///< Its size, its alignment.
+  std::uint32_t line = 0, column = 0;                ///< In the file.
 };
 
 /// Requests from one side that are answered on the other.

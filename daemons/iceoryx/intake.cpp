@@ -7,6 +7,7 @@
 #include "daemons/iceoryx/intake.hpp"
 
 #include "daemons/common/log.hpp"
+#include "sluice/typed.hpp"
 #include "transport/quote.hpp"
 
 #include <algorithm>
@@ -55,6 +56,10 @@ StreamOptions Intake::options() const {
   options.max_held = route_.max_held;
   options.max_slots = (kMaxPools + 1) * (slots() + 4 * route_.depth);
   options.label = "from iceoryx";
+  if (!route_.type.empty()) {
+    options.type_name = route_.type;
+    options.type_hash = type_fingerprint(route_.type, route_.type_bytes, route_.type_alignment);
+  }
   options.on_full = OnFull::fail;  // a gateway waits for nobody
   return options;
 }

@@ -6,6 +6,7 @@
 #include "sluice/node.hpp"
 #include "sluice/requester.hpp"
 #include "sluice/responder.hpp"
+#include "sluice/typed.hpp"
 #include "tests/support/broker_process.hpp"
 #include "tests/support/private_folders.hpp"
 #include "tests/support/talking_program.hpp"
@@ -44,6 +45,14 @@ Deadline in(std::chrono::nanoseconds time) { return std::chrono::steady_clock::n
 struct RadarObject {
   double x = 0, y = 0, z = 0;
 };
+
+}  // namespace
+// As a program outside of this namespace would have it.
+template <>
+struct TypeName<RadarObject> {
+  static constexpr std::string_view value = "RadarObject";
+};
+namespace {
 
 class Iceoryx : public testing::Test {
  protected:
@@ -189,6 +198,24 @@ TEST_F(IceoryxRoutes, WhatAnIcedeliveryPublisherSendsArrivesInSluice) {
   }
   EXPECT_TRUE(offsets.contains(377)) << gateway->err();
   EXPECT_EQ(gateway->end(), 0);
+}
+
+TEST_F(IceoryxRoutes, ASubscriberOfATypeTakesWhatTheRouteSaysIsOfIt) {
+  start_roudi();
+  const auto gateway =
+      start_gateway(std::string(kInward) + "type = \"RadarObject\"\ntype_bytes = 24\n");
+  Node me = node("reader");
+  auto objects = SubscriberOf<RadarObject>::create(me, "radar/+/+");
+  ASSERT_TRUE(objects);
+  const auto sender = start({example("iox-cpp-publisher")});
+  // It may come before the memory that it lies in.
+  ASSERT_TRUE(eventually(
+      [&] {
+        const auto sample = objects->take();
+        return sample && sample->x != 0 && sample->x == sample->z;
+      },
+      kPatience))
+      << gateway->err();
 }
 
 TEST_F(IceoryxRoutes, WhatSluicePublishesArrivesAtAnIcedeliverySubscriber) {

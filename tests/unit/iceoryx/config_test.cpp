@@ -44,6 +44,26 @@ TEST(IceoryxConfig, ARouteFromIceoryxTakesAllThatIsNotNarrowed) {
   EXPECT_EQ(route.max_held, 32u);
 }
 
+TEST(IceoryxConfig, ARouteFromIceoryxMaySayTheType) {
+  const Config config = good(
+      "[[route]]\nfrom = \"iceoryx\"\ntype = \"demo::Object\"\ntype_bytes = 24\n"
+      "type_alignment = 4\n");
+  ASSERT_EQ(config.routes.size(), 1u);
+  EXPECT_EQ(config.routes[0].type, "demo::Object");
+  EXPECT_EQ(config.routes[0].type_bytes, 24u);
+  EXPECT_EQ(config.routes[0].type_alignment, 4u);
+  const std::string route = "[[route]]\nfrom = \"iceoryx\"\n";
+  expect_wrong(route + "type = \"a\"\n", "1:1", "type_bytes = 24");
+  expect_wrong(route + "type_bytes = 8\n", "1:1", "type_bytes = 24");
+  expect_wrong(route + "type = \"a\"\ntype_bytes = 24\ntype_alignment = 3\n", "1:1", "alignof");
+  expect_wrong(route + "type = \"a\"\ntype_bytes = 12\n", "1:1", "alignof");
+  expect_wrong(route + "type = \"a\"\ntype_bytes = 8\nenvelope = true\n", "1:1", "leave out");
+  expect_wrong(
+      "[[route]]\nfrom = \"sluice\"\nfilter = \"a\"\ntype = \"a\"\nservice = \"\"\ninstance = "
+      "\"\"\nevent = \"\"\n",
+      "4:8", "iceoryx");
+}
+
 TEST(IceoryxConfig, ARouteFromSluiceNamesEverything) {
   const Config config = good(R"(
 [[route]]
