@@ -1,5 +1,5 @@
 # What `cmake --install` puts where, in components:
-#   runtime      the shared libraries
+#   runtime      the shared libraries, which all programs need
 #   development  headers, link names, CMake package, pkg-config
 #   tools        the program `sluice`, completion for shells
 #   broker       the daemon `sluiced`, its units (packaging/systemd/)

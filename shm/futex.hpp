@@ -6,6 +6,7 @@
 #include <span>
 
 #include "shm/layout.hpp"
+#include "shm/private_export.hpp"
 
 namespace sluice::shm {
 
@@ -30,7 +31,7 @@ FutexResult futex_waitv(std::span<const FutexWaiter> waiters, std::uint64_t dead
 
 /// Whether this kernel has futex_waitv; asked once. `SLUICE_NO_FUTEX_WAITV` in the environment says
 /// no, to test the other way.
-bool has_futex_waitv() noexcept;
+SLUICE_PRIVATE_EXPORT bool has_futex_waitv() noexcept;
 
 /// A short pause inside a busy wait.
 inline void cpu_relax() noexcept {
@@ -54,6 +55,6 @@ inline void prefetch_for_writing(const void* address) noexcept {
 
 /// Whether this thread may run on more than one processor; where not, spinning only delays the
 /// other side.
-bool can_spin() noexcept;
+SLUICE_PRIVATE_EXPORT bool can_spin() noexcept;
 
 }  // namespace sluice::shm

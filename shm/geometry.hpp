@@ -11,6 +11,7 @@
 
 #include "shm/layout.hpp"
 #include "shm/memory.hpp"
+#include "shm/private_export.hpp"
 #include "sluice/options.hpp"
 #include "sluice/result.hpp"
 
@@ -89,10 +90,10 @@ void write_pool(const PoolGeometry& pool, std::uint32_t index, std::byte* contro
 
 /// Reads and validates the header of a control segment that somebody else wrote. Knows the pools
 /// that the stream was created with.
-Result<Geometry> verify(const View& control);
+SLUICE_PRIVATE_EXPORT Result<Geometry> verify(const View& control);
 
 /// Adds the pools that were announced since, as far as their records are valid. True when there are
 /// no others. Allocates nothing.
-bool learn_pools(const std::byte* control, Geometry& geometry) noexcept;
+SLUICE_PRIVATE_EXPORT bool learn_pools(const std::byte* control, Geometry& geometry) noexcept;
 
 }  // namespace sluice::shm

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "shm/layout.hpp"
+#include "shm/private_export.hpp"
 #include "sluice/stats.hpp"
 
 #include <bit>
@@ -33,7 +34,7 @@ inline void add_relaxed(Word64& word, std::uint64_t n) noexcept {
 }
 
 /// All buckets, so that their proportions stay.
-void halve(Histogram& histogram) noexcept;
+SLUICE_PRIVATE_EXPORT void halve(Histogram& histogram) noexcept;
 
 /// By the one thread that writes this histogram.
 inline void record(Histogram& histogram, std::uint64_t ns) noexcept {
@@ -58,7 +59,8 @@ inline void record_shared(Histogram& histogram, std::uint64_t ns) noexcept {
 DurationCounts counts_of(const Histogram& histogram) noexcept;
 
 /// The value below which `quantile` (0 to 1) of the recorded ones lie, in ns; 0 when empty.
-std::uint64_t histogram_quantile_ns(const Histogram& histogram, double quantile) noexcept;
+SLUICE_PRIVATE_EXPORT std::uint64_t histogram_quantile_ns(const Histogram& histogram,
+                                                          double quantile) noexcept;
 
 /// How many values were recorded.
 std::uint64_t histogram_count(const Histogram& histogram) noexcept;

@@ -14,6 +14,7 @@
 #include <string>
 
 #include "shm/fd.hpp"
+#include "shm/private_export.hpp"
 #include "sluice/options.hpp"
 #include "sluice/result.hpp"
 
@@ -25,7 +26,7 @@ namespace sluice::shm {
 
 /// Size of an ordinary page as the running kernel has it: 4 KiB, or 16 KiB on a Raspberry Pi 5.
 /// `SLUICE_PAGE_BYTES` in the environment overrides it upwards, to test that logic.
-std::size_t page_bytes() noexcept;
+SLUICE_PRIVATE_EXPORT std::size_t page_bytes() noexcept;
 
 /// `bytes` rounded up to a multiple of `unit`, a power of two.
 constexpr std::uint64_t round_up(std::uint64_t bytes, std::uint64_t unit) noexcept {
@@ -38,7 +39,7 @@ struct SegmentOptions {
   bool prefault = false;  ///< Map every page now; implies commit.
 };
 
-class Segment {
+class SLUICE_PRIVATE_EXPORT Segment {
  public:
   Segment() noexcept;
   Segment(Segment&&) noexcept;
@@ -68,7 +69,7 @@ class Segment {
   std::uint64_t commit_unit_ = 0;
 };
 
-class View {
+class SLUICE_PRIVATE_EXPORT View {
  public:
   View() noexcept;
   View(View&&) noexcept;
@@ -99,6 +100,6 @@ class View {
 };
 
 /// An Error of kind `system` with the errno of the call that just failed.
-Error system_error(const std::string& what);
+SLUICE_PRIVATE_EXPORT Error system_error(const std::string& what);
 
 }  // namespace sluice::shm

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "shm/fd.hpp"
+#include "shm/private_export.hpp"
 #include "sluice/result.hpp"
 #include "transport/wire.hpp"
 
@@ -28,7 +29,7 @@ struct Received {
   std::vector<shm::UniqueFd> descriptors;
 };
 
-class Connection {
+class SLUICE_PRIVATE_EXPORT Connection {
  public:
   /// What may wait to be read by the other side.
   static constexpr std::size_t kMaxQueuedBytes = std::size_t{8} << 20;

@@ -4,6 +4,7 @@
 // enums and ids in those are still only numbers that somebody sent.
 #pragma once
 
+#include "shm/private_export.hpp"
 #include "sluice/result.hpp"
 #include "transport/protocol_generated.h"
 
@@ -45,7 +46,7 @@ std::vector<std::byte> encode(const Message& message);
 Result<Message> decode(std::span<const std::byte> bytes);
 
 /// An Error as the other side is told it, and back.
-protocol::FailedT to_failed(const Error& error);
-Error to_error(const protocol::FailedT& failed);
+SLUICE_PRIVATE_EXPORT protocol::FailedT to_failed(const Error& error);
+SLUICE_PRIVATE_EXPORT Error to_error(const protocol::FailedT& failed);
 
 }  // namespace sluice::transport

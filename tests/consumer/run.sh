@@ -18,4 +18,7 @@ for place in "$source" "$build" "$folder/first"; do
     exit 1
   fi
 done
+if [[ -e $folder/prefix/bin/sluice ]]; then # finds the library from where it lies
+  "$folder/prefix/bin/sluice" --version >/dev/null
+fi
 "$(dirname "$0")/consume.sh" "$way" "$cmake" "$folder/prefix" "$source" "$compiler" "$folder/consumer"

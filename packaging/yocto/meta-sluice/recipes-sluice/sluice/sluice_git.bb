@@ -59,8 +59,12 @@ FILES:${PN}-dev += "${datadir}/sluice/schemas ${libdir}/cmake"
 CONFFILES:sluiced = "${sysconfdir}/sluice/sluiced.toml"
 CONFFILES:${PN}-recorder = "${sysconfdir}/sluice/sluice-recorder.toml"
 
-RDEPENDS:${PN}-recorder = "sluiced"
-RDEPENDS:${PN}-pipeline = "sluiced ${PN}-tools"
+# They use private symbols of the library, of this version alone.
+RDEPENDS:lib${BPN}-pipeline = "lib${BPN} (= ${EXTENDPKGV})"
+RDEPENDS:sluiced = "lib${BPN} (= ${EXTENDPKGV})"
+RDEPENDS:${PN}-tools = "lib${BPN} (= ${EXTENDPKGV}) lib${BPN}-pipeline (= ${EXTENDPKGV})"
+RDEPENDS:${PN}-recorder = "lib${BPN} (= ${EXTENDPKGV}) sluiced"
+RDEPENDS:${PN}-pipeline = "lib${BPN} (= ${EXTENDPKGV}) lib${BPN}-pipeline (= ${EXTENDPKGV}) sluiced ${PN}-tools"
 
 SYSTEMD_PACKAGES = "sluiced ${@bb.utils.contains('PACKAGECONFIG', 'recorder', '${PN}-recorder', '', d)}"
 SYSTEMD_SERVICE:sluiced = "sluiced.socket sluiced.service"
