@@ -46,12 +46,13 @@ put_programs() {
   done
 }
 
-# put_libraries ROOT FILE…: what all these need.
+# put_libraries ROOT FILE…: what all these need; ours stripped, as Debian's are.
 put_libraries() {
   local root=$1
   shift
   python3 -B $image_parts/libraries.py --root "$sysroot" --also "$built/lib" --also $debian/usr/lib/aarch64-linux-gnu \
     --into "$root" "$@"
+  find "$root" -type f -name 'libsluice*.so.*' -exec aarch64-linux-gnu-strip --strip-unneeded {} +
 }
 
 # put_init ROOT KIND MODULE…: busybox, process 1 and the image's own job.
