@@ -91,4 +91,6 @@ apt() {
 
 echo "setup: installing for $*: ${missing[*]}"
 apt update
-apt install -y --no-install-recommends "${missing[@]}"
+# Small images leave out what lies in /usr/share/doc; iceoryx has its examples there, which the tests use.
+apt install -y --no-install-recommends \
+  -o Dpkg::Options::='--path-include=/usr/share/doc/libiceoryx-posh-dev/*' "${missing[@]}"
