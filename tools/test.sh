@@ -67,7 +67,7 @@ echo "== test ${builds[*]}"
 # Keeps what the tests that fail print, and prints it again before the closing lines.
 again='
   / Test +#[0-9]+: / || /^ +Start +[0-9]+: / { failing = 0 }
-  / Test +#[0-9]+: .*\*\*\*/ { failing = 1 }
+  / Test +#[0-9]+: .*\*\*\*/ && !/\*\*\*Skipped/ { failing = 1 }
   failing { kept = kept $0 "\n" }
   /% tests passed, / { printf "%s", kept }
   { print; fflush() }'
