@@ -18,16 +18,14 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include <bit>
-#include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <string>
 #include <utility>
 
 namespace sluice::shm {
 
 // --- publisher
-// ------------------------------------------------------------------------------------
 
 Result<std::uint32_t> Publisher::add_foreign_pool(ForeignMemory memory) {
   if (ended_) return Error{Errc::refused, 0, "the stream has ended"};
@@ -128,7 +126,6 @@ std::uint64_t Publisher::contents_end(const Loan& loan, std::uint64_t own) const
 }
 
 // --- reader
-// ---------------------------------------------------------------------------------------
 
 Result<View> Reader::open_pool(int fd, const char* what, const PoolGeometry& pool) {
   return pool.foreign ? View::open_foreign(fd, what, pool.pool_bytes)
