@@ -5,7 +5,6 @@
 
 #include <CLI/CLI.hpp>
 
-#include <exception>
 #include <memory>
 #include <string>
 
@@ -34,10 +33,9 @@ int run(int argc, char** argv) {
   app.add_option("--picture", annotate.picture,
                  "A JPEG file, replaced by each frame with more known people than before");
   app.add_option("--threads", threads, "Of OpenCV; default: 1")->check(CLI::Range(1, 64));
-  if (const int code = daemon::parse_or_exit_code(app, argc, argv, common); code != 0) {
-    return code - 1;
-  }
+  if (const auto code = daemon::parse(app, argc, argv)) return *code;
 
+  daemon::set_up_log(daemon::log_options(common.log));
   daemon::hold_back_stop_signals();
   opencv::quiet(threads);
   // The handler needs the output of a stage that needs the handler.
@@ -50,9 +48,5 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(argc, argv);
-  } catch (const std::exception& error) {
-    return sluice::daemon::fail(kProgram, error.what());
-  }
+  return sluice::daemon::run_program(kProgram, run, argc, argv);
 }

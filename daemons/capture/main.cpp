@@ -1,26 +1,19 @@
 // sluice-capture: a camera, a film or photographs into a stream.
 #include "daemons/capture/capture.hpp"
-#include "daemons/common/log.hpp"
-#include "sluice/version.hpp"
+#include "daemons/common/program.hpp"
 
 #include <CLI/CLI.hpp>
 
-#include <algorithm>
-#include <cstdio>
-#include <exception>
 #include <string>
-#include <vector>
 
 namespace {
 
 using namespace sluice;
 
-constexpr int kFailure = 1;
-constexpr int kBadUsage = 2;
+constexpr const char* kProgram = "sluice-capture";
 
 int fail(const std::string& sentence, int code) {
-  std::fprintf(stderr, "sluice-capture: %s\n", sentence.c_str());
-  return code;
+  return daemon::fail(kProgram, sentence, code);
 }
 
 constexpr const char* kSources = R"(Sources:
@@ -35,20 +28,18 @@ constexpr const char* kSources = R"(Sources:
 int run(int argc, char** argv) {
   capture::CaptureOptions options;
   gst::PipelineOptions& pipeline = options.pipeline;
-  daemon::LogOptions log;
+  daemon::LogChoice log;
   std::string source;
   std::string format = "any";
-  std::string level = "info";
   std::string transport = "tcp";
   bool no_pace = false;
   double stall_seconds = 5;
   std::uint32_t backoff_first_ms = 250;
-  const std::vector<std::string> levels(daemon::kLogLevels.begin(), daemon::kLogLevels.end());
   constexpr std::uint32_t kLargestSide = 32'768;
 
   CLI::App app{"sluice-capture: publishes what a camera sees on camera/NAME/frames."};
   app.footer(kSources);
-  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  daemon::prepare(app);
   app.add_option("--name", options.camera, "The camera's name, a level of the topic")->required();
   app.add_option("--source", source, "Where frames come from; see below")->required();
   app.add_option("--width", pipeline.width, "Pixels; default: the source's, or 1280")
@@ -83,37 +74,26 @@ int run(int argc, char** argv) {
   app.add_option("--retry-ms", backoff_first_ms,
                  "How soon a lost camera is tried again at first, doubling to 10 s; default 250")
       ->check(CLI::Range(10u, 10'000u));
-  app.add_option("--socket", options.socket, "Of the broker; default: SLUICE_SOCKET, or its own");
-  app.add_option("--log-level", level, "debug, info, warning or error; default info")
-      ->check(CLI::IsMember(levels).description(""));
-  app.add_flag("--log-json", log.json, "Log one JSON object a line");
-  app.set_version_flag("--version", std::to_string(kVersionMajor) + "." +
-                                        std::to_string(kVersionMinor) + "." +
-                                        std::to_string(kVersionPatch));
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : kBadUsage;
-  }
+  daemon::add_socket_option(app, options.socket);
+  daemon::add_log_options(app, log);
+  if (const auto code = daemon::parse(app, argc, argv)) return *code;
 
-  log.level =
-      static_cast<LogLevel>(std::find(levels.begin(), levels.end(), level) - levels.begin());
-  daemon::set_up_log(log);
+  daemon::set_up_log(daemon::log_options(log));
   if (options.camera.empty() || options.camera.size() > 31 ||
       options.camera.find_first_of("/+#$") != std::string::npos) {
     return fail("the camera's name '" + options.camera +
                     "' cannot be a level of a topic; give 1 to 31 bytes without / + # $",
-                kBadUsage);
+                daemon::kBadUsage);
   }
   auto url = gst::parse_source_url(source);
-  if (!url) return fail(url.error().message, kBadUsage);
+  if (!url) return fail(url.error().message, daemon::kBadUsage);
   pipeline.source = std::move(*url);
   if (format != "any") {
     pipeline.format = gst::parse_pixel_format(format);
     if (!pipeline.format) {
       return fail("there is no format '" + format +
                       "'; give NV12, I420, YUYV, BGR, RGB, GREY, MJPEG or any",
-                  kBadUsage);
+                  daemon::kBadUsage);
     }
   }
   pipeline.pace = !no_pace;
@@ -124,15 +104,11 @@ int run(int argc, char** argv) {
   options.stall = std::chrono::milliseconds{static_cast<std::int64_t>(stall_seconds * 1000)};
   options.backoff.first = std::chrono::milliseconds{backoff_first_ms};
   auto done = capture::run_capture(options);
-  return done ? 0 : fail(done.error().message, kFailure);
+  return done ? 0 : fail(done.error().message, daemon::kFailure);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(argc, argv);
-  } catch (const std::exception& error) {
-    return fail(error.what(), kFailure);
-  }
+  return sluice::daemon::run_program(kProgram, run, argc, argv);
 }

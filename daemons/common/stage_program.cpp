@@ -4,9 +4,6 @@
 
 #include "daemons/common/log.hpp"
 #include "shm/fd.hpp"
-#include "sluice/version.hpp"
-
-#include <CLI/CLI.hpp>
 
 #include <poll.h>
 #include <signal.h>
@@ -14,17 +11,14 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
 #include <mutex>
 #include <thread>
 #include <utility>
-#include <vector>
 
 namespace sluice::daemon {
 namespace {
@@ -83,35 +77,10 @@ class StopSignal {
 
 }  // namespace
 
-int fail(const char* program, const std::string& sentence) {
-  std::fprintf(stderr, "%s: %s\n", program, sentence.c_str());
-  return 1;
-}
-
 void add_program_options(CLI::App& app, ProgramOptions& options) {
-  const std::vector<std::string> levels(kLogLevels.begin(), kLogLevels.end());
-  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-  app.add_option("--socket", options.socket,
-                 "Of the broker; default: SLUICE_SOCKET, /run/sluice/sluiced.sock for root, else "
-                 "$XDG_RUNTIME_DIR/sluice/sluiced.sock");
-  app.add_option("--log-level", options.log_level, "debug, info, warning or error; default: info")
-      ->check(CLI::IsMember(levels).description(""));
-  app.add_flag("--log-json", options.log_json, "Log one JSON object a line");
-  app.set_version_flag("--version", std::to_string(kVersionMajor) + "." +
-                                        std::to_string(kVersionMinor) + "." +
-                                        std::to_string(kVersionPatch));
-}
-
-int parse_or_exit_code(CLI::App& app, int argc, char** argv, const ProgramOptions& options) {
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    constexpr int kBadUsage = 2;
-    return 1 + (app.exit(error) == 0 ? 0 : kBadUsage);
-  }
-  const auto level = std::find(kLogLevels.begin(), kLogLevels.end(), options.log_level);
-  set_up_log({static_cast<LogLevel>(level - kLogLevels.begin()), options.log_json});
-  return 0;
+  prepare(app);
+  add_socket_option(app, options.socket);
+  add_log_options(app, options.log);
 }
 
 void hold_back_stop_signals() {

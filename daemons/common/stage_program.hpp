@@ -1,29 +1,21 @@
-// What the programs around a Stage have in common: options, signals, exit codes.
+// What the programs around a Stage have in common beyond program.hpp: a broker, a stage, signals.
 #pragma once
 
+#include "daemons/common/program.hpp"
 #include "sluice/stage.hpp"
 
 #include <functional>
 #include <string>
 
-namespace CLI {
-class App;
-}
-
 namespace sluice::daemon {
 
 struct ProgramOptions {
   std::string socket{};  ///< Of the broker; empty: the default.
-  std::string log_level = "info";
-  bool log_json = false;
+  LogChoice log{};
 };
 
 /// Adds --socket, --log-level, --log-json and --version.
 void add_program_options(CLI::App& app, ProgramOptions& options);
-
-/// Parses and sets the log up. 0: go on; what else: the exit code, plus one: 0 for --help becomes
-/// 1, bad usage becomes 3.
-int parse_or_exit_code(CLI::App& app, int argc, char** argv, const ProgramOptions& options);
 
 /// Makes SIGTERM and SIGINT wait for run_stage. To be called before the first thread is started.
 void hold_back_stop_signals();
@@ -33,8 +25,5 @@ void hold_back_stop_signals();
 /// before its first message.
 int run_stage(const char* program, StageOptions options, const Stage::Handler& handler,
               const ProgramOptions& common, const std::function<void(Stage&)>& ready = {});
-
-/// "program: sentence" on standard error; 1.
-int fail(const char* program, const std::string& sentence);
 
 }  // namespace sluice::daemon

@@ -120,6 +120,17 @@ double TomlReader::read_number(const toml::node& node, const std::string& what, 
   return least;
 }
 
+LogOptions TomlReader::read_log(const toml::node& node) {
+  LogOptions log;
+  read_table(node, "[log]",
+             {{"level",
+               [&](const toml::node& n) {
+                 log.level = static_cast<LogLevel>(read_choice(n, "log level", kLogLevels));
+               }},
+              {"json", [&](const toml::node& n) { log.json = read_bool(n, "log.json"); }}});
+  return log;
+}
+
 std::optional<Error> too_much_toml(std::string_view text, const std::string& source) {
   if (text.size() > kMaxTomlBytes) return too_many(source, kMaxTomlBytes, "bytes");
   if (std::count(text.begin(), text.end(), '.') > kMaxDots) {

@@ -5,6 +5,7 @@
 // the text; what it could not read keeps its default, and nobody gets to see it.
 #pragma once
 
+#include "daemons/common/log.hpp"
 #include "sluice/result.hpp"
 #include "transport/quote.hpp"
 
@@ -82,6 +83,9 @@ class TomlReader {
          "there is no " + what + " " + transport::quoted(name) + "; choose among " + listed(names));
     return 0;
   }
+
+  /// The table [log]: level and json.
+  LogOptions read_log(const toml::node& node);
 
   /// One string, or an array of them. `use` gets each together with its node.
   template <class Use>

@@ -6,7 +6,6 @@
 
 #include <CLI/CLI.hpp>
 
-#include <exception>
 #include <memory>
 #include <string>
 #include <vector>
@@ -68,15 +67,14 @@ int run(int argc, char** argv) {
         return parsed ? std::string{} : parsed.error().message;
       });
   app.add_option("--threads", threads, "Of OpenCV; default: 1")->check(CLI::Range(1, 64));
-  if (const int code = daemon::parse_or_exit_code(app, argc, argv, common); code != 0) {
-    return code - 1;
-  }
+  if (const auto code = daemon::parse(app, argc, argv)) return *code;
   if (mode == "next") detect.mode = DeliveryMode::next;
   if (!region.empty()) model.region = *opencv::parse_region(region);
   for (std::size_t i = 0; i < opencv::kDetectorModels.size(); ++i) {
     if (name == opencv::kDetectorModels[i]) model.model = static_cast<opencv::DetectorModel>(i);
   }
 
+  daemon::set_up_log(daemon::log_options(common.log));
   daemon::hold_back_stop_signals();
   opencv::quiet(threads);
   auto detector = opencv::Detector::create(model);
@@ -88,9 +86,5 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(argc, argv);
-  } catch (const std::exception& error) {
-    return sluice::daemon::fail(kProgram, error.what());
-  }
+  return sluice::daemon::run_program(kProgram, run, argc, argv);
 }

@@ -29,7 +29,7 @@ class Reader : public daemon::TomlReader {
                {{"socket", [this](const auto& n) { config_.socket = read_string(n, "socket"); }},
                 {"node", [this](const auto& n) { config_.node = read_string(n, "node"); }},
                 {"runtime", [this](const auto& n) { read_runtime(n); }},
-                {"log", [this](const auto& n) { read_log(n); }},
+                {"log", [this](const auto& n) { config_.log = read_log(n); }},
                 {"route", [this](const auto& n) { each(n, "route", &Reader::read_route); }},
                 {"service", [this](const auto& n) { each(n, "service", &Reader::read_service); }}});
     refuse_feeding();
@@ -38,16 +38,6 @@ class Reader : public daemon::TomlReader {
   }
 
  private:
-  void read_log(const toml::node& node) {
-    read_table(node, "[log]",
-               {{"level",
-                 [this](const auto& n) {
-                   config_.log.level =
-                       static_cast<LogLevel>(read_choice(n, "level", daemon::kLogLevels));
-                 }},
-                {"json", [this](const auto& n) { config_.log.json = read_bool(n, "json"); }}});
-  }
-
   void read_runtime(const toml::node& node) {
     config_.runtime = read_string(node, "runtime");
     const bool fits = !config_.runtime.empty() && config_.runtime.size() <= 80 &&

@@ -3,12 +3,11 @@
 // GStreamer's RTSP server asks a factory for the elements of a stream when the first client comes,
 // and ends them when the last one has gone: photographs ! size ! encoder ! payloader, shared by all
 // clients.
-#include "daemons/common/log.hpp"
+#include "daemons/common/program.hpp"
 #include "pipeline/gstreamer/handles.hpp"
 #include "pipeline/gstreamer/photo_source.hpp"
 #include "pipeline/gstreamer/photos.hpp"
 #include "pipeline/gstreamer/source_url.hpp"
-#include "sluice/version.hpp"
 
 #include <CLI/CLI.hpp>
 
@@ -18,7 +17,6 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
-#include <exception>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,8 +25,7 @@ namespace {
 
 using namespace sluice;
 
-constexpr int kFailure = 1;
-constexpr int kBadUsage = 2;
+constexpr const char* kProgram = "sluice-photo-camera";
 
 struct CameraOptions {
   std::string source;
@@ -48,8 +45,7 @@ struct Camera {
 };
 
 int fail(const std::string& sentence, int code) {
-  std::fprintf(stderr, "sluice-photo-camera: %s\n", sentence.c_str());
-  return code;
+  return daemon::fail(kProgram, sentence, code);
 }
 
 // --- the factory
@@ -125,7 +121,7 @@ int serve(const Camera& camera) {
       return fail(
           "GStreamer lacks an encoder or payloader; install gstreamer1.0-plugins-ugly (x264enc) "
           "and gstreamer1.0-plugins-good",
-          kFailure);
+          daemon::kFailure);
     }
     for (GstElement* element : probe) gst_object_unref(gst_object_ref_sink(element));
   }
@@ -144,7 +140,7 @@ int serve(const Camera& camera) {
   if (attached == 0) {
     return fail("cannot listen on " + o.address + " port " + std::to_string(o.port) +
                     "; another program may use it: choose another --port",
-                kFailure);
+                daemon::kFailure);
   }
   g_unix_signal_add(SIGTERM, quit, loop.get());
   g_unix_signal_add(SIGINT, quit, loop.get());
@@ -166,14 +162,12 @@ int serve(const Camera& camera) {
 int run(int argc, char** argv) {
   Camera camera;
   CameraOptions& o = camera.options;
-  daemon::LogOptions log;
-  std::string level = "info";
-  const std::vector<std::string> levels(daemon::kLogLevels.begin(), daemon::kLogLevels.end());
+  daemon::LogChoice log;
   CLI::App app{
       "sluice-photo-camera: shows photographs as an IP camera that moves over them would. Prints "
       "its URL "
       "when it is ready."};
-  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  daemon::prepare(app);
   app.add_option("--source", o.source,
                  "images:///folder-or-file[?motion=pan|none&seconds=8&scale=1&zoom=1.25]")
       ->required();
@@ -188,34 +182,23 @@ int run(int argc, char** argv) {
   app.add_option("--rate", o.rate_hz, "Frames a second; default 30")->check(CLI::Range(1u, 240u));
   app.add_option("--bitrate", o.kbit_per_second, "h264: kbit/s; default 4000")
       ->check(CLI::Range(10u, 100'000u));
-  app.add_option("--log-level", level, "debug, info, warning or error; default info")
-      ->check(CLI::IsMember(levels).description(""));
-  app.add_flag("--log-json", log.json, "Log one JSON object a line");
-  app.set_version_flag("--version", std::to_string(kVersionMajor) + "." +
-                                        std::to_string(kVersionMinor) + "." +
-                                        std::to_string(kVersionPatch));
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : kBadUsage;
-  }
-  log.level =
-      static_cast<LogLevel>(std::find(levels.begin(), levels.end(), level) - levels.begin());
-  daemon::set_up_log(log);
+  daemon::add_log_options(app, log);
+  if (const auto code = daemon::parse(app, argc, argv)) return *code;
+  daemon::set_up_log(daemon::log_options(log));
   if (!o.path.starts_with('/') || o.path.size() < 2) {
-    return fail("the path '" + o.path + "' does not begin with a slash; give /NAME", kBadUsage);
+    return fail("the path '" + o.path + "' does not begin with a slash; give /NAME", daemon::kBadUsage);
   }
   if (o.width % 2 != 0 || o.height % 2 != 0) {
-    return fail("width and height must be even for a camera's formats", kBadUsage);
+    return fail("width and height must be even for a camera's formats", daemon::kBadUsage);
   }
   auto url = gst::parse_source_url(o.source);
-  if (!url) return fail(url.error().message, kBadUsage);
+  if (!url) return fail(url.error().message, daemon::kBadUsage);
   if (url->kind != gst::SourceKind::images) {
     return fail("only images:// can be shown; a film or a camera is for sluice-capture itself",
-                kBadUsage);
+                daemon::kBadUsage);
   }
   auto files = gst::list_photos(url->location);
-  if (!files) return fail(files.error().message, kFailure);
+  if (!files) return fail(files.error().message, daemon::kFailure);
   camera.photos = {std::move(*files), url->motion, true,
                    [](const std::string& text) { daemon::log_warning(text); }};
   GError* raw = nullptr;
@@ -223,7 +206,7 @@ int run(int argc, char** argv) {
     const gst::ErrorRef error{raw};
     return fail(
         std::string("GStreamer does not start: ") + (error ? error->message : "it gives no reason"),
-        kFailure);
+        daemon::kFailure);
   }
   return serve(camera);
 }
@@ -231,9 +214,5 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(argc, argv);
-  } catch (const std::exception& error) {
-    return fail(error.what(), kFailure);
-  }
+  return sluice::daemon::run_program(kProgram, run, argc, argv);
 }

@@ -7,7 +7,6 @@
 
 #include <CLI/CLI.hpp>
 
-#include <exception>
 #include <memory>
 #include <string>
 #include <utility>
@@ -83,15 +82,14 @@ int run(int argc, char** argv) {
                  "sface 1, no such rule")
       ->check(CLI::Range(0.0, 1.0));
   app.add_option("--threads", threads, "Of OpenCV; default: 1")->check(CLI::Range(1, 64));
-  if (const int code = daemon::parse_or_exit_code(app, argc, argv, common); code != 0) {
-    return code - 1;
-  }
+  if (const auto code = daemon::parse(app, argc, argv)) return *code;
   if (people.empty() && load.empty()) {
-    (void)daemon::fail(kProgram, "nobody to be recognized; name --people or --load");
-    return 2;
+    return daemon::fail(kProgram, "nobody to be recognized; name --people or --load",
+                        daemon::kBadUsage);
   }
   if (name == "sface") model.model = opencv::RecognizerModel::sface;
 
+  daemon::set_up_log(daemon::log_options(common.log));
   daemon::hold_back_stop_signals();
   opencv::quiet(threads);
   auto gallery = gather(load, people, opencv::wants_colour(model.model));
@@ -111,9 +109,5 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(argc, argv);
-  } catch (const std::exception& error) {
-    return sluice::daemon::fail(kProgram, error.what());
-  }
+  return sluice::daemon::run_program(kProgram, run, argc, argv);
 }

@@ -24,7 +24,7 @@ class Reader : public daemon::TomlReader {
     read_table(root, "the file",
                {{"socket", [this](const auto& n) { config_.socket = read_string(n, "socket"); }},
                 {"node", [this](const auto& n) { config_.node = read_string(n, "node"); }},
-                {"log", [this](const auto& n) { read_log(n); }},
+                {"log", [this](const auto& n) { config_.log = read_log(n); }},
                 {"record", [this](const auto& n) { read_record(n); }},
                 {"store", [this](const auto& n) { read_store(n); }}});
     if (auto error = first_error()) return std::move(*error);
@@ -32,16 +32,6 @@ class Reader : public daemon::TomlReader {
   }
 
  private:
-  void read_log(const toml::node& node) {
-    read_table(node, "[log]",
-               {{"level",
-                 [this](const auto& n) {
-                   config_.log.level =
-                       static_cast<LogLevel>(read_choice(n, "level", daemon::kLogLevels));
-                 }},
-                {"json", [this](const auto& n) { config_.log.json = read_bool(n, "json"); }}});
-  }
-
   void read_filters(const toml::node& node, const std::string& what,
                     std::vector<std::string>& filters) {
     read_strings(node, what, [&](const std::string& text, const toml::node& at) {

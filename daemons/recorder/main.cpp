@@ -1,13 +1,11 @@
 // sluice-recorder: keeps messages on disk.
+#include "daemons/common/program.hpp"
 #include "daemons/recorder/daemon.hpp"
-#include "sluice/version.hpp"
 
 #include <CLI/CLI.hpp>
 
-#include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <exception>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,24 +14,22 @@ namespace {
 
 using namespace sluice;
 
-int fail(const std::string& sentence) {
-  std::fprintf(stderr, "sluice-recorder: %s\n", sentence.c_str());
-  return 1;
-}
+constexpr const char* kProgram = "sluice-recorder";
+
+int fail(const std::string& sentence) { return daemon::fail(kProgram, sentence); }
 
 // What stands on the command line goes before the file.
 struct Options {
-  std::string config, check, socket, file, level;
+  std::string config, check, socket, file;
   std::vector<std::string> record, durable;
   std::optional<double> max_age_days, batch_ms;
   std::optional<std::uint64_t> max_bytes, rotate_bytes, max_message_bytes;
   std::optional<std::uint32_t> keep, batch;
-  bool log_json = false;
+  daemon::LogChoice log;
 };
 
 void add_options(CLI::App& app, Options& options) {
-  const std::vector<std::string> levels(daemon::kLogLevels.begin(), daemon::kLogLevels.end());
-  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  daemon::prepare(app);
   app.add_option("--config", options.config, "TOML file; else the options below alone");
   app.add_option("--check", options.check, "Only look whether this TOML file is right");
   app.add_option("--file", options.file,
@@ -61,17 +57,10 @@ void add_options(CLI::App& app, Options& options) {
   app.add_option("--batch", options.batch, "Commit when so many wait (default: 512)")
       ->check(CLI::Range(1, 8'192));
   app.add_option("--batch-ms", options.batch_ms,
-                 "or when the first has waited so long (default: 5)")
+                 "or when the commit before was begun so long ago (default: 5)")
       ->check(CLI::Range(0.0, 1'000.0));
-  app.add_option("--socket", options.socket,
-                 "Of the broker; default: SLUICE_SOCKET, /run/sluice/sluiced.sock for root, else "
-                 "$XDG_RUNTIME_DIR/sluice/sluiced.sock");
-  app.add_option("--log-level", options.level, "debug, info, warning or error; default: info")
-      ->check(CLI::IsMember(levels).description(""));
-  app.add_flag("--log-json", options.log_json, "Log one JSON object a line");
-  app.set_version_flag("--version", std::to_string(kVersionMajor) + "." +
-                                        std::to_string(kVersionMinor) + "." +
-                                        std::to_string(kVersionPatch));
+  daemon::add_socket_option(app, options.socket);
+  daemon::add_log_options(app, options.log, "the file's, or info");
 }
 
 void apply(const Options& options, recorder::Config& config) {
@@ -91,22 +80,14 @@ void apply(const Options& options, recorder::Config& config) {
   if (options.batch_ms) {
     config.store.batch_time = std::chrono::nanoseconds{std::llround(*options.batch_ms * 1e6)};
   }
-  const auto level = std::find(daemon::kLogLevels.begin(), daemon::kLogLevels.end(), options.level);
-  if (level != daemon::kLogLevels.end()) {
-    config.log.level = static_cast<LogLevel>(level - daemon::kLogLevels.begin());
-  }
-  config.log.json = config.log.json || options.log_json;
+  config.log = daemon::log_options(options.log, config.log);
 }
 
 int run(int argc, char** argv) {
   Options options;
   CLI::App app{"sluice-recorder: keeps messages on disk, for audits and against power cuts."};
   add_options(app, options);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
+  if (const auto code = daemon::parse(app, argc, argv)) return *code;
   recorder::Config config;
   const std::string& path = options.check.empty() ? options.config : options.check;
   if (!path.empty()) {
@@ -131,9 +112,5 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(argc, argv);
-  } catch (const std::exception& error) {
-    return fail(error.what());
-  }
+  return sluice::daemon::run_program(kProgram, run, argc, argv);
 }

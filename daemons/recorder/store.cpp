@@ -1,4 +1,5 @@
-// Group commit: while one commit waits for the disk the next batch gathers. A commit that fails for
+// Group commit: while one commit waits for the disk, and for a moment after it was begun, the next
+// batch gathers. A commit that fails for
 // want of room (or of a disk) keeps its durable messages, in order and before all that come later,
 // and is tried again; nobody has acknowledged them meanwhile, so that their publishers wait.
 #include "daemons/recorder/store.hpp"
@@ -49,7 +50,6 @@ bool Store::put(Record&& record, std::uint64_t ticket) {
   {
     const std::lock_guard lock(mutex_);
     if (queue_.size() >= options_.queue_count || queue_bytes_ >= options_.queue_bytes) return false;
-    if (queue_.empty()) first_put_ = std::chrono::steady_clock::now();
     queue_bytes_ += size_of(record);
     queue_.push_back({std::move(record), ticket});
     wake = queue_.size() == 1 || queue_.size() == options_.batch_count;
@@ -61,7 +61,6 @@ bool Store::put(Record&& record, std::uint64_t ticket) {
 void Store::acknowledge(const std::string& consumer, std::int64_t row) {
   {
     const std::lock_guard lock(mutex_);
-    if (moved_.empty() && queue_.empty()) first_put_ = std::chrono::steady_clock::now();
     std::int64_t& place = moved_[consumer];
     place = std::max(place, row);
   }
@@ -129,7 +128,7 @@ bool Store::collect() {
   } else {
     changed_.wait_for(lock, kIdle, something);
     if (stopping_ && queue_.empty() && moved_.empty()) return false;
-    changed_.wait_until(lock, first_put_ + options_.batch_time, [&] {
+    changed_.wait_until(lock, last_begun_ + options_.batch_time, [&] {
       return stopping_ || !jobs_.empty() || queue_.size() >= options_.batch_count;
     });
   }
@@ -140,9 +139,9 @@ bool Store::collect() {
     tickets_.push_back(item.ticket);
     queue_.pop_front();
   }
-  first_put_ = std::chrono::steady_clock::now();
   for (auto& [name, row] : moved_) places_.push_back({name, row});
   moved_.clear();
+  if (!batch_.empty() || !places_.empty()) last_begun_ = std::chrono::steady_clock::now();
   return true;
 }
 

@@ -20,7 +20,8 @@ namespace sluice::recorder {
 
 struct StoreOptions {
   FileOptions file;
-  /// A commit is begun when so many messages wait, or the first of them has waited so long.
+  /// A commit is begun when so many messages wait, or the one before was begun so long ago: what
+  /// comes after a pause waits for nothing, and the disk is not synced more often than that.
   std::uint32_t batch_count = 512;
   std::chrono::nanoseconds batch_time = std::chrono::milliseconds{5};
   std::uint32_t queue_count = 8'192;  ///< What may wait; beyond that put() says no.
@@ -107,6 +108,7 @@ class Store {
   std::vector<Record> batch_;
   std::vector<std::uint64_t> tickets_;
   std::vector<Place> places_;
+  std::chrono::steady_clock::time_point last_begun_{};  ///< Of commits.
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
@@ -114,7 +116,6 @@ class Store {
   std::uint64_t queue_bytes_ = 0;
   std::map<std::string, std::int64_t> moved_;
   std::deque<Job> jobs_;
-  std::chrono::steady_clock::time_point first_put_{};
   bool stopping_ = false;
   StoreCounts counts_;
 

@@ -81,24 +81,6 @@ class Reader : public daemon::TomlReader {
     return path;
   }
 
-  LogOptions read_log(const toml::node& node) {
-    LogOptions log;
-    const auto read_level = [&](const toml::node& value) {
-      const std::string name = read_string(value, "log.level");
-      const auto* at = std::find(kLogLevels.begin(), kLogLevels.end(), name);
-      if (at == kLogLevels.end()) {
-        fail(value,
-             "there is no log level " + quoted(name) + "; choose among " + listed(kLogLevels));
-      } else {
-        log.level = static_cast<LogLevel>(at - kLogLevels.begin());
-      }
-    };
-    read_table(node, "[log]", {{"level", read_level}, {"json", [&](const toml::node& value) {
-                                                         log.json = read_bool(value, "log.json");
-                                                       }}});
-    return log;
-  }
-
   LimitTable read_limits(const toml::node& node) {
     LimitTable limits;
     read_table(node, "[limits]",

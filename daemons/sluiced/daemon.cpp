@@ -30,8 +30,7 @@ Result<Config> read_config(const DaemonOptions& options) {
   if (!options.socket.empty() || (environment != nullptr && *environment != '\0')) {
     config.socket = options.socket;
   }
-  if (options.log_level) config.log.level = *options.log_level;
-  config.log.json = config.log.json || options.log_json;
+  config.log = daemon::log_options(options.log, config.log);
   return config;
 }
 

@@ -1,10 +1,10 @@
 // The broker as a program: everything wired together, from options to the end.
 #pragma once
 
+#include "daemons/common/program.hpp"
 #include "daemons/sluiced/config.hpp"
 #include "sluice/result.hpp"
 
-#include <optional>
 #include <string>
 
 namespace sluice::broker {
@@ -13,8 +13,7 @@ namespace sluice::broker {
 struct DaemonOptions {
   std::string config;  ///< Empty: kDefaultConfig, if it is there.
   std::string socket;  ///< Empty: SLUICE_SOCKET, else the file's, else the default.
-  std::optional<LogLevel> log_level;
-  bool log_json = false;
+  daemon::LogChoice log;
 };
 inline constexpr const char* kDefaultConfig = "/etc/sluice/sluiced.toml";
 

@@ -1,23 +1,21 @@
 // sluiced: the broker.
+#include "daemons/common/program.hpp"
 #include "daemons/sluiced/daemon.hpp"
-#include "sluice/version.hpp"
 
 #include <CLI/CLI.hpp>
 
-#include <algorithm>
 #include <cstdio>
-#include <exception>
 #include <string>
-#include <vector>
 
 namespace {
 
 using namespace sluice;
 
+constexpr const char* kProgram = "sluiced";
+
 int report(const Result<void>& result) {
   if (result) return 0;
-  std::fprintf(stderr, "sluiced: %s\n", result.error().message.c_str());
-  return 1;
+  return daemon::fail(kProgram, result.error().message);
 }
 
 Result<void> check(const std::string& path) {
@@ -29,10 +27,9 @@ Result<void> check(const std::string& path) {
 
 int run(int argc, char** argv) {
   broker::DaemonOptions options;
-  std::string to_check, level;
-  const std::vector<std::string> levels(broker::kLogLevels.begin(), broker::kLogLevels.end());
+  std::string to_check;
   CLI::App app{"sluiced: the broker by which the nodes of Sluice find each other."};
-  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  daemon::prepare(app);
   app.add_option("--config", options.config,
                  std::string("TOML file; default: ") + broker::kDefaultConfig + ", if it is there");
   app.add_option(
@@ -40,27 +37,13 @@ int run(int argc, char** argv) {
       "Where to listen; default: the file's, SLUICE_SOCKET, /run/sluice/sluiced.sock for "
       "root, else $XDG_RUNTIME_DIR/sluice/sluiced.sock");
   app.add_option("--check", to_check, "Only look whether this TOML file is right");
-  app.add_option("--log-level", level, "debug, info, warning or error; default: the file's, info")
-      ->check(CLI::IsMember(levels).description(""));
-  app.add_flag("--log-json", options.log_json, "Log one JSON object a line");
-  app.set_version_flag("--version", std::to_string(kVersionMajor) + "." +
-                                        std::to_string(kVersionMinor) + "." +
-                                        std::to_string(kVersionPatch));
-  CLI11_PARSE(app, argc, argv);
-  const auto named = std::find(levels.begin(), levels.end(), level);
-  if (named != levels.end()) {
-    options.log_level = static_cast<LogLevel>(named - levels.begin());
-  }
+  daemon::add_log_options(app, options.log, "the file's, or info");
+  if (const auto code = daemon::parse(app, argc, argv)) return *code;
   return report(to_check.empty() ? broker::run_daemon(options) : check(to_check));
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(argc, argv);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "sluiced: %s\n", error.what());
-    return 1;
-  }
+  return sluice::daemon::run_program(kProgram, run, argc, argv);
 }

@@ -3,9 +3,9 @@
 //
 //   many    as fast as room in the stream allows, until all are confirmed
 //   single  the next one when the last is confirmed: how long each of them takes
+//   paused  the same with pauses, longer than the recorder's between two commits
 //   floor   write and fdatasync of 64 B, one after the other, without any of that, half of it
-//   before
-//           and half of it after the recorder ran
+//           before and half of it after the recorder ran
 //
 // The files lie in a fresh folder beside the programs, since /tmp is memory here; the line below
 // the title says on which file system. Verified is what the recorder kept: a durable consumer reads
@@ -40,6 +40,7 @@ constexpr const char* kTopic = "bench/durable";
 constexpr std::size_t kBytes = 64;
 constexpr std::size_t kLeast = 50;  // messages one by one, however short the measurement
 constexpr std::uint64_t kWarmUp = 1'000;
+constexpr std::uint64_t kPauseNs = 10'000'000;
 constexpr std::uint32_t kDepth = 8'192;
 constexpr std::uint32_t kReadAhead = 64;
 constexpr std::chrono::seconds kPatience{20};
@@ -151,9 +152,11 @@ class Writer {
 };
 
 template <class Operation>
-void time_each(std::vector<double>& ms, double seconds, std::size_t least, Operation&& operation) {
+void time_each(std::vector<double>& ms, double seconds, std::size_t least, Operation&& operation,
+               std::uint64_t pause_ns = 0) {
   const std::uint64_t end_ns = now_ns() + ns_of_seconds(seconds);
   for (std::size_t i = 0; i < least || now_ns() < end_ns; ++i) {
+    if (pause_ns != 0) sleep_until_ns(now_ns() + pause_ns);
     const std::uint64_t from_ns = now_ns();
     operation();
     ms.push_back(static_cast<double>(now_ns() - from_ns) / 1e6);
@@ -217,6 +220,7 @@ nlohmann::json measure_durable(const BrokerCell& cell) {
   result["note"] = "the files lie on " + disk.file_system();
   std::vector<double> floor_ms;
   std::vector<double> single_ms;
+  std::vector<double> paused_ms;
   measure_floor(floor_ms, disk, cell.seconds / 2);
   {
     const Broker broker(cell.directory);
@@ -227,15 +231,18 @@ nlohmann::json measure_durable(const BrokerCell& cell) {
     while (writer.number() < kWarmUp) writer.publish();
     writer.confirm();
     measure_many(result, writer, recorder, cell.seconds);
-    time_each(single_ms, cell.seconds, kLeast, [&] {
+    const auto one = [&] {
       writer.publish();
       writer.confirm();
-    });
+    };
+    time_each(single_ms, cell.seconds, kLeast, one);
+    time_each(paused_ms, cell.seconds, kLeast, one, kPauseNs);
     Node reader = make_node("reader", broker.socket());
     read_back(reader, writer.number());
   }
   measure_floor(floor_ms, disk, cell.seconds / 2);
   add_quantiles(result, "single_ms", std::move(single_ms));
+  add_quantiles(result, "paused_ms", std::move(paused_ms));
   add_quantiles(result, "floor_ms", std::move(floor_ms));
   return result;
 }

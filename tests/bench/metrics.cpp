@@ -120,6 +120,7 @@ constexpr std::array kDurableMetrics{
            .headline = true,
            .more_is_better = true},
     Metric{"single_ms_p50", "one by one, p50 ms", true},
+    Metric{"paused_ms_p50", "after a pause, p50 ms", true},
     Metric{"floor_ms_p50", "write + fdatasync, p50 ms", true},
     Metric{"single_ms_p99", "one by one: p99", false},
     Metric{"floor_ms_p99", "write + fdatasync: p99", false},

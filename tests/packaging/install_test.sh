@@ -3,8 +3,8 @@
 #
 #   install_test.sh <build folder>      as root; takes the network that apt takes
 #
-# The first version is built as users build it, by tools/package.sh, the second one out of the build folder.
-# SLUICE_QUICK_PACKAGES=1: the first one, too.
+# The first version is built as users build it, by tools/package.sh, or lies in the folder SLUICE_PACKAGES already; the
+# second one comes out of the build folder. SLUICE_QUICK_PACKAGES=1: the first one, too.
 set -euo pipefail
 build=$1
 here=$(cd "$(dirname "$0")" && pwd)
@@ -25,7 +25,12 @@ root=$folder/root
 
 from=()
 [[ ${SLUICE_QUICK_PACKAGES-} != 1 ]] || from=(--from "$build")
-"$source/tools/package.sh" "${from[@]}" --output "$folder/first"
+if [[ ${SLUICE_PACKAGES-} ]]; then
+  mkdir "$folder/first"
+  cp "$SLUICE_PACKAGES"/*_"$(dpkg --print-architecture)".deb "$folder/first"
+else
+  "$source/tools/package.sh" "${from[@]}" --output "$folder/first"
+fi
 "$source/tools/package.sh" --from "$build" --version 0.1.0+next --output "$folder/second"
 
 release=$(. /etc/os-release && echo "$VERSION_CODENAME")

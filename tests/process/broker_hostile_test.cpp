@@ -1,6 +1,7 @@
 // Clients that do what they should not, beside an honest pair that must not notice.
 #include "tests/support/broker_client.hpp"
 #include "tests/support/broker_process.hpp"
+#include "tests/support/emulated.hpp"
 
 #include <gtest/gtest.h>
 
@@ -222,6 +223,9 @@ TEST_F(BrokerHostileTest, DescriptorsThatAreNotWhatTheyShouldBe) {
 }
 
 TEST_F(BrokerHostileTest, DescriptorsWithEveryMessage) {
+  if (emulated() && !closes_descriptors_without_room()) {
+    GTEST_SKIP() << "this emulator keeps descriptors for which the receiver has no room";
+  }
   // 253 is the most that the kernel takes in one packet.
   std::array<int, 253> fds;
   const shm::UniqueFd null{::open("/dev/null", O_RDWR | O_CLOEXEC)};

@@ -43,9 +43,8 @@ struct RunOptions {
   bool print = false;
   bool json = false;
   bool summary = false;
-  bool log_json = false;
+  daemon::LogChoice log;
   double seconds = 0;
-  std::string level = "info";
 };
 
 int fail(const std::string& sentence) {
@@ -67,8 +66,10 @@ bool answers(const std::string& socket) {
 void complete(Process& process, const RunOptions& options, const std::string& socket) {
   if (process.kind == Kind::process) return;
   auto& command = process.command;
-  command.insert(command.end(), {"--socket", socket, "--log-level", options.level});
-  if (options.log_json) command.emplace_back("--log-json");
+  command.insert(command.end(), {"--socket", socket});
+  const auto& [level, json] = options.log;
+  if (!level.empty()) command.insert(command.end(), {"--log-level", level});
+  if (json) command.emplace_back("--log-json");
 }
 
 Result<void> find(Process& process) {
@@ -214,9 +215,7 @@ int run_pipeline(const RunOptions& options) {
   }
   // Before any thread is started, the log's and the observer's.
   Supervisor::block_signals();
-  const auto* level =
-      std::find(daemon::kLogLevels.begin(), daemon::kLogLevels.end(), options.level);
-  daemon::set_up_log({static_cast<LogLevel>(level - daemon::kLogLevels.begin()), options.log_json});
+  daemon::set_up_log(daemon::log_options(options.log));
   return run_all(options, *pipeline, std::move(*processes), *socket);
 }
 
@@ -242,10 +241,7 @@ void add_run(CLI::App& app, Run& run) {
       });
   verb->add_option("--socket", options->socket,
                    "Of the broker; default: the file's, SLUICE_SOCKET, or the broker's own");
-  const std::vector<std::string> levels(daemon::kLogLevels.begin(), daemon::kLogLevels.end());
-  verb->add_option("--log-level", options->level, "debug, info, warning or error; default info")
-      ->check(CLI::IsMember(levels).description(""));
-  verb->add_flag("--log-json", options->log_json, "Log one JSON object a line");
+  daemon::add_log_options(*verb, options->log);
   verb->footer(
       "Ctrl-C stops the processes in reverse order; a second one kills them. What they print goes "
       "to\n"

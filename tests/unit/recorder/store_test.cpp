@@ -607,6 +607,21 @@ TEST_F(StoreTest, CommitsManyAtATime) {
   EXPECT_EQ(read().size(), 250u);
 }
 
+TEST_F(StoreTest, WhatComesAfterAPauseIsCommittedAtOnceAndThenManyAtATime) {
+  Collected collected;
+  StoreOptions options;
+  options.file = this->options();
+  options.batch_time = 1h;
+  options.batch_count = 3;
+  auto store = Store::create(options, collected.take());
+  ASSERT_TRUE(store);
+  ASSERT_TRUE((*store)->put(message(1), 1));
+  ASSERT_TRUE(collected.wait_for(1)) << "nobody is waited for";
+  for (std::uint64_t n = 2; n <= 4; ++n) ASSERT_TRUE((*store)->put(message(n), n));
+  ASSERT_TRUE(collected.wait_for(4));
+  EXPECT_EQ((*store)->counts().commits, 2u);
+}
+
 TEST_F(StoreTest, StoresWhatWaitsWhenItEnds) {
   StoreOptions options;
   options.file = this->options();
@@ -621,14 +636,17 @@ TEST_F(StoreTest, StoresWhatWaitsWhenItEnds) {
 TEST_F(StoreTest, SaysNoWhenTooMuchWaits) {
   StoreOptions options;
   options.file = this->options();
-  options.batch_time = 10s;
+  options.batch_time = 1h;
   options.queue_count = 5;
-  auto store = Store::create(options, {});
+  Collected collected;
+  auto store = Store::create(options, collected.take());
   ASSERT_TRUE(store);
-  for (std::uint64_t n = 1; n <= 5; ++n) ASSERT_TRUE((*store)->put(message(n), n));
-  Record sixth = message(6);
-  EXPECT_FALSE((*store)->put(std::move(sixth), 6));
-  EXPECT_EQ(sixth.topic, "a/b") << "what was refused is still the caller's";
+  ASSERT_TRUE((*store)->put(message(1), 1));
+  ASSERT_TRUE(collected.wait_for(1));
+  for (std::uint64_t n = 2; n <= 6; ++n) ASSERT_TRUE((*store)->put(message(n), n));
+  Record seventh = message(7);
+  EXPECT_FALSE((*store)->put(std::move(seventh), 7));
+  EXPECT_EQ(seventh.topic, "a/b") << "what was refused is still the caller's";
 }
 
 TEST_F(StoreTest, WhileTheDiskIsFullDurableMessagesWaitAndOthersAreDropped) {
