@@ -1,5 +1,5 @@
 // sluice run: starts the processes of a pipeline, watches them, and stops them.
-#include "daemons/common/log.hpp"
+#include "daemons/common/program.hpp"
 #include "daemons/run/observer.hpp"
 #include "daemons/run/pipeline_file.hpp"
 #include "daemons/run/programs.hpp"
