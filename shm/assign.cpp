@@ -14,6 +14,7 @@
 #include "shm/publisher.hpp"
 
 #include <algorithm>
+#include <string>
 
 namespace sluice::shm {
 
@@ -204,6 +205,34 @@ Group& Publisher::join_group(GroupMember& member, std::uint32_t history,
   }
   (*at)->join(member);
   return **at;
+}
+
+Result<void> Publisher::keep_place(const GroupName& name) {
+  SubscriptionOptions options;
+  options.mode = DeliveryMode::group;
+  options.group = name;
+  options.durable = true;
+  const std::lock_guard visitors{visitors_};
+  std::unique_ptr<Group> made = make_group(options);
+  const std::lock_guard lock{lock_};
+  const auto is_there = [&](const auto& group) { return group->name() == name; };
+  if (ended_ || std::any_of(groups_.begin(), groups_.end(), is_there)) return {};
+  if (groups_.size() == geometry_.max_readers) {
+    return Error{Errc::exhausted, 0,
+                 "the stream has max_readers = " + std::to_string(geometry_.max_readers) +
+                     " groups; plan for more"};
+  }
+  for (std::uint32_t i = 0; i < geometry_.lane_count; ++i) {
+    Lane& lane = lanes_[i];
+    made->start(i, start_of(lane, 0));
+    // As in admit(): what the last look said about all is made true for this one too.
+    lane.left_behind = std::min(lane.left_behind, made->oldest(i));
+    lane.passed = std::min(lane.passed, made->oldest(i));
+    lane.passed_reliable = std::min(lane.passed_reliable, made->oldest(i));
+  }
+  groups_.push_back(std::move(made));
+  assign();
+  return {};
 }
 
 // Others will get what it had; assign() follows in all that calls this.

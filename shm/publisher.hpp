@@ -98,7 +98,7 @@ class Publisher {
   /// How far a message has come; looks at every reader. See sluice::Publisher, as for the next
   /// four.
   [[nodiscard]] Reach reached(const Reference& message) noexcept;
-  [[nodiscard]] bool handled_by(const Reference& message, const GroupName& group) noexcept;
+  [[nodiscard]] Outcome handled_by(const Reference& message, const GroupName& group) noexcept;
   /// Sleeps while it waits, and lets visitors in. mismatch: no message of this stream.
   Outcome wait_reached(const Reference& message, ReachLevel level,
                        std::uint64_t deadline_ns) noexcept;
@@ -128,6 +128,9 @@ class Publisher {
   Result<Admission> attach(AttachRequest request);
   /// Forgets a subscription whose process has gone or said good-bye; its claims end here.
   void detach(std::uint32_t reader_id) noexcept;
+  /// What is published from now on is kept for a durable group of that name, as if its only member
+  /// had just left; nothing changes where there is one. Error: max_readers groups are there.
+  Result<void> keep_place(const GroupName& name);
   /// Detaches every subscription whose process has died or has finished; returns how many. Keeps
   /// the owner out only when there is one.
   std::size_t reap() noexcept;

@@ -49,15 +49,26 @@ Reach Publisher::reached(const Reference& message) noexcept {
   return survey(message).reach;
 }
 
-bool Publisher::handled_by(const Reference& message, const GroupName& name) noexcept {
-  if (!knows(message)) return false;
+Outcome Publisher::handled_by(const Reference& message, const GroupName& name) noexcept {
+  if (!knows(message)) return Outcome::mismatch;
   const OwnerInside inside{lock_};
   look_only();
-  const LaneExtents lanes = extents();
-  return std::any_of(groups_.begin(), groups_.end(), [&](const auto& group) {
-    return group->name() == name &&
-           group->fate(message.lane, message.sequence, lanes[message.lane]) == Fate::handled;
-  });
+  const auto at = std::find_if(groups_.begin(), groups_.end(),
+                               [&](const auto& group) { return group->name() == name; });
+  if (at == groups_.end()) return Outcome::no_subscriber;
+  const Group& group = **at;
+  switch (group.fate(message.lane, message.sequence, extents()[message.lane])) {
+    case Fate::handled:
+      return Outcome::ok;
+    case Fate::lost:
+      return Outcome::evicted;
+    case Fate::foreign:
+      return Outcome::no_subscriber;
+    case Fate::waiting:
+    case Fate::taken:
+      break;
+  }
+  return group.keeps() ? Outcome::empty : Outcome::no_subscriber;
 }
 
 // Needs a recent look.

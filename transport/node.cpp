@@ -74,6 +74,7 @@ const std::string& Node::name() const noexcept { return impl_->name(); }
 const std::string& Node::version() const noexcept { return impl_->version(); }
 std::uint64_t Node::id() const noexcept { return impl_->id(); }
 bool Node::connected() const noexcept { return impl_->connected(); }
+std::uint64_t Node::published() const { return impl_->published(); }
 int Node::fd() const noexcept { return impl_->fd(); }
 void Node::dispatch() { impl_->step(0); }
 

@@ -37,6 +37,7 @@ class NodeImpl final : private transport::LinkOwner {
   [[nodiscard]] const std::string& version() const noexcept { return options_.version; }
   [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
   [[nodiscard]] bool connected();
+  [[nodiscard]] std::uint64_t published();
   [[nodiscard]] int fd() const noexcept { return epoll_.get(); }
   /// Waits up to `timeout_ms` (-1: without end) and does what is due.
   void step(int timeout_ms);
@@ -139,6 +140,7 @@ class NodeImpl final : private transport::LinkOwner {
   bool stopping_ = false;
   transport::Link link_;
   std::map<std::uint64_t, Published> publications_;  // by stream
+  std::uint64_t published_before_ = 0;               // on streams that have ended
   std::map<std::uint64_t, Subscribed> subscriptions_;
   std::map<std::uint64_t, Watched> watches_;
   std::map<std::uint64_t, Peer> peers_;  // by node

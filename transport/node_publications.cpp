@@ -63,8 +63,18 @@ void NodeImpl::withdraw(std::uint64_t stream_id) {
   drop_publication(stream_id);
 }
 
+std::uint64_t NodeImpl::published() {
+  const std::lock_guard lock{mutex_};
+  std::uint64_t count = published_before_;
+  for (const auto& [id, published] : publications_) count += published.publication->published();
+  return count;
+}
+
 void NodeImpl::drop_publication(std::uint64_t stream_id) {
-  if (publications_.erase(stream_id) == 0) return;
+  const auto at = publications_.find(stream_id);
+  if (at == publications_.end()) return;
+  published_before_ += at->second.publication->published();
+  publications_.erase(at);
   protocol::WithdrawT message;
   message.stream_id = stream_id;
   link_.request(std::move(message), {}, [](const Result<transport::Received>&) {});

@@ -128,6 +128,10 @@ void Publication::accepted(const protocol::AdvertisedT& answer) {
   // relaxed: as above
   const bool durable = durable_.load(std::memory_order_relaxed) || answer.durable;
   durable_.store(durable && !offer_.sensitive, std::memory_order_relaxed);  // relaxed: as above
+  if (durable && !offer_.sensitive) {
+    has_groups_ = true;
+    (void)stream_.keep_place(kRecorderGroup);  // where no group fits, a recorder would not either
+  }
   // relaxed: as above
   messages_per_second_.store(answer.messages_per_second, std::memory_order_relaxed);
 }

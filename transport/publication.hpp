@@ -57,6 +57,11 @@ class Publication {
   void set_matching(std::uint32_t count);
 
   // Of any thread.
+  /// Messages.
+  [[nodiscard]] std::uint64_t published() const noexcept {
+    // relaxed: a count
+    return stream_.counters().published.load(std::memory_order_relaxed);
+  }
   [[nodiscard]] std::uint32_t matching() const noexcept {
     // relaxed: a figure that stands alone
     return matching_.load(std::memory_order_relaxed);

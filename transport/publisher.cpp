@@ -66,7 +66,7 @@ std::uint32_t Publisher::backlog(Priority priority) noexcept {
 Reach Publisher::reached(const Reference& message) noexcept {
   return impl_->stream->reached(message);
 }
-bool Publisher::handled_by(const Reference& message, const GroupName& group) noexcept {
+Outcome Publisher::handled_by(const Reference& message, const GroupName& group) noexcept {
   return impl_->stream->handled_by(message, group);
 }
 Outcome Publisher::wait_reached(const Reference& message, ReachLevel level,

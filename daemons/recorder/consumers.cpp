@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <utility>
 
@@ -23,6 +24,8 @@ using namespace std::chrono_literals;
 constexpr const char* kService = "recorder/consume";
 constexpr const char* kMembers = "$durable";
 constexpr std::uint32_t kDepth = 256;
+constexpr std::uint32_t kLargeSlots = 4;    // of a size that comes now and then
+constexpr std::uint32_t kMaxSlots = 1'024;  // with the pools that these make
 constexpr std::size_t kMaxConsumers = 256;
 constexpr std::size_t kMaxNameBytes = 63;
 
@@ -132,6 +135,7 @@ bool Consumers::advertise(const std::string& name, One& one) {
   options.lanes = {{kDepth, 0}};
   options.pools = {{1'024 + kMaxHeaderBytes / 4, 0},
                    {options_.max_message_bytes + kMaxHeaderBytes, 8}};
+  options.max_slots = kMaxSlots;
   options.max_loans = 1;
   options.max_held = 64;
   options.max_readers = 16;
@@ -175,8 +179,8 @@ bool Consumers::advance(const std::string& name, One& one) {
 // Moves the place behind what is acknowledged, without a gap.
 bool Consumers::collect(const std::string& name, One& one) {
   const std::int64_t before = one.place;
-  while (!one.sent.empty() &&
-         one.publisher->handled_by(one.sent.front().reference, GroupName{kMembers})) {
+  while (!one.sent.empty() && one.publisher->handled_by(one.sent.front().reference,
+                                                        GroupName{kMembers}) == Outcome::ok) {
     one.place = one.sent.front().row;
     one.sent.pop_front();
   }
@@ -225,13 +229,18 @@ bool Consumers::publish(const std::string& name, One& one) {
         with_extension(record.extensions, ExtensionId::topic, record.topic);
     const std::string header =
         header_of(record, extensions, static_cast<MessageKind>(record.kind), 0);
-    Loan loan = one.publisher->loan(header.size() + record.payload.size());
+    const std::uint64_t bytes = header.size() + record.payload.size();
+    Loan loan = one.publisher->loan(bytes);
     if (loan.outcome() == Outcome::too_large) {
-      // Recorded when more was allowed. It stays in the file, where `sluice audit` shows it.
-      daemon::log_error("durable consumer '" + name + "': message " + std::to_string(record.row) +
-                        " is larger than --max-message-bytes and left out");
-      one.ready.pop_front();
-      continue;
+      const auto grown = one.publisher->add_pool({std::bit_ceil(bytes), kLargeSlots});
+      if (!grown) {
+        // It stays in the file, where `sluice audit` shows it.
+        daemon::log_error("durable consumer '" + name + "': message " + std::to_string(record.row) +
+                          " is left out: " + grown.error().message);
+        one.ready.pop_front();
+        continue;
+      }
+      loan = one.publisher->loan(bytes);
     }
     if (!loan) break;
     std::memcpy(loan.data(), header.data(), header.size());

@@ -7,6 +7,7 @@
 #include "daemons/recorder/recording.hpp"
 
 #include "daemons/recorder/convert.hpp"
+#include "sluice/message_publisher.hpp"
 #include "sluice/topic.hpp"
 
 #include <time.h>
@@ -53,7 +54,7 @@ Result<void> Recording::subscribe(Node& node) {
   if (!options_.durable.empty()) {
     SubscriptionOptions durable = options;
     durable.mode = DeliveryMode::group;
-    durable.group = kGroup;
+    durable.group = kRecorderGroup;
     durable.credits = kMaxCredits;
     durable.durable = true;
     auto made = node.subscribe(options_.durable, durable, &set_);
@@ -109,14 +110,16 @@ bool Recording::is_durable(std::string_view topic) const noexcept {
                      [&](const std::string& filter) { return filter_matches(filter, topic); });
 }
 
-// Counts what is not.
-bool Recording::is_wanted(const Sample& sample, const std::optional<Envelope>& envelope) {
+// Counts what is not. What is durable may be large: its publisher hears that it is on the disk.
+bool Recording::is_wanted(const Sample& sample, const std::optional<Envelope>& envelope,
+                          bool durable) {
+  const std::uint64_t most = durable ? kMaxRecordedBytes : options_.max_message_bytes;
   std::atomic<std::uint64_t>* cause = nullptr;
   if (!envelope) {
     cause = &raw_;
   } else if ((envelope->flags & kFlagSensitive) != 0) {
     cause = &sensitive_;
-  } else if (sample.size() - envelope->header_bytes > options_.max_message_bytes) {
+  } else if (sample.size() - envelope->header_bytes > most) {
     cause = &large_;
   }
   if (cause != nullptr) cause->fetch_add(1, std::memory_order_relaxed);  // a count of its own
@@ -129,7 +132,7 @@ bool Recording::record(Subscriber& subscriber, const Sample& sample, bool durabl
   // A topic that is durable as well comes by the other subscription.
   if (!durable && is_durable(topic)) return false;
   const auto envelope = read_envelope(sample.bytes());
-  if (!is_wanted(sample, envelope)) return false;
+  if (!is_wanted(sample, envelope, durable)) return false;
   Record made = record_of(sample.bytes(), *envelope, sample.info(), topic, clock_offset_ns());
   // Its publisher took the memory back while it was copied: what is here may be anything.
   if (!sample.intact()) return false;

@@ -25,20 +25,19 @@
 
 namespace sluice::recorder {
 
-inline constexpr const char* kGroup = "$recorder";
-
 struct RecordingOptions {
   std::vector<std::string> durable;  ///< Filters of topics that survive a power cut; at most 64.
   /// Of what else is recorded; at most 61. `$sys/access`, `$sys/nodes` and `$dlq/#` always are.
   std::vector<std::string> filters;
-  std::uint64_t max_message_bytes = 65'536;  ///< What is larger is skipped: frames, by accident.
+  /// What is larger is skipped: frames, by accident. Durable messages may have kMaxRecordedBytes.
+  std::uint64_t max_message_bytes = 65'536;
 };
 
 struct RecordingCounts {
   std::uint64_t taken = 0;
   std::uint64_t sensitive = 0;  ///< Skipped: marked not to be recorded.
   std::uint64_t raw = 0;        ///< Skipped: no messages of the bus, such as frames.
-  std::uint64_t large = 0;      ///< Skipped: larger than max_message_bytes.
+  std::uint64_t large = 0;      ///< Skipped: larger than it may be.
   std::uint64_t lost = 0;       ///< Not durable, and we were too slow.
 };
 
@@ -72,7 +71,7 @@ class Recording {
   void acknowledge();
   std::size_t take(Subscriber& subscriber, bool durable);
   bool record(Subscriber& subscriber, const Sample& sample, bool durable);
-  bool is_wanted(const Sample& sample, const std::optional<Envelope>& envelope);
+  bool is_wanted(const Sample& sample, const std::optional<Envelope>& envelope, bool durable);
   [[nodiscard]] bool is_durable(std::string_view topic) const noexcept;
   bool put_held();
 

@@ -108,7 +108,8 @@ class Store {
   std::vector<Record> batch_;
   std::vector<std::uint64_t> tickets_;
   std::vector<Place> places_;
-  std::chrono::steady_clock::time_point last_begun_{};  ///< Of commits.
+  std::chrono::steady_clock::time_point last_begun_ =
+      std::chrono::steady_clock::time_point::min();  ///< Of commits.
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

@@ -134,6 +134,8 @@ class Broker final : private Service, private Audience {
   void tell_revoked(Session& session, Id stream, Id subscription, const std::string& sentence);
   [[nodiscard]] Result<void> allowed(const Session& session, Action action,
                                      const std::string& filter) const;
+  [[nodiscard]] Result<void> may_subscribe(const Session& session, const protocol::WantT& want,
+                                           const std::string& filter) const;
   [[nodiscard]] Result<void> may_watch(const Session& session, const Watch& watch) const;
   void revoke_streams(Session& session);
   void revoke_subscriptions(Session& session);

@@ -23,18 +23,20 @@ enum class Action : std::uint8_t {
   monitor,    ///< See their counters, not what they carry.
   request,    ///< Ask services whose names a filter matches.
   serve,      ///< Answer for them.
+  record,     ///< Say of messages that they are on the disk: join the group kRecorderGroup.
   lend,       ///< Publish what lies in another system's memory. An [[allow]] must name it.
 };
 struct NamedAction {
   Action action;
   const char* name;  ///< In the configuration, and in "may not <name>".
 };
-inline constexpr std::array<NamedAction, 6> kActions{{
+inline constexpr std::array<NamedAction, 7> kActions{{
     {Action::publish, "publish"},
     {Action::subscribe, "subscribe"},
     {Action::monitor, "monitor"},
     {Action::request, "request"},
     {Action::serve, "serve"},
+    {Action::record, "record"},
     {Action::lend, "lend"},
 }};
 const char* to_string(Action action) noexcept;

@@ -134,7 +134,7 @@ Result<void> Broker::subscribe(Session& session, protocol::SubscribeT& body,
   if (auto valid = check_filters(body.filters); !valid) return valid;
   if (auto valid = check_want(*body.want); !valid) return valid;
   for (const std::string& filter : body.filters) {
-    if (auto verdict = allowed(session, Action::subscribe, filter); !verdict) return verdict;
+    if (auto verdict = may_subscribe(session, *body.want, filter); !verdict) return verdict;
   }
   Subscription subscription;
   subscription.id = body.subscription_id;
@@ -174,6 +174,16 @@ Result<void> Broker::hold_arena(Session& session, const protocol::HeldArenaT& bo
   if (auto valid = check_arena(fds[0], page->arena_bytes, session.who().uid); !valid) return valid;
   registry_.set_arena(body.stream_id, body.subscription_id, session.arena(std::move(fds[0])));
   return {};
+}
+
+// Who acknowledges as the recorder does makes publishers believe that a message is on the disk.
+Result<void> Broker::may_subscribe(const Session& session, const protocol::WantT& want,
+                                   const std::string& filter) const {
+  auto verdict = allowed(session, Action::subscribe, filter);
+  if (!verdict || want.mode != protocol::Mode::group || want.group != kRecorderGroup.view()) {
+    return verdict;
+  }
+  return allowed(session, Action::record, filter);
 }
 
 // To see what there is, whoever may read it may; its counters are a right of their own.

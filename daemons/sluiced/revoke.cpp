@@ -50,8 +50,9 @@ void Broker::revoke_streams(Session& session) {
 
 void Broker::revoke_subscriptions(Session& session) {
   for (const Id id : std::set<Id>(registry_.node(session.node())->subscriptions)) {
-    for (const std::string& filter : registry_.subscription(id)->filters) {
-      const auto verdict = allowed(session, Action::subscribe, filter);
+    const Subscription& subscription = *registry_.subscription(id);
+    for (const std::string& filter : subscription.filters) {
+      const auto verdict = may_subscribe(session, subscription.want, filter);
       if (verdict) continue;
       tell_revoked(session, 0, id, verdict.error().message);
       registry_.end_subscription(id);

@@ -30,7 +30,7 @@ struct HealthFigures {
   std::uint64_t handled = 0;
   std::uint64_t failed = 0;
   std::uint64_t dead = 0;
-  std::uint64_t published = 0;
+  std::uint64_t published = 0;  ///< 0: by the node's publishers (Node::published).
   std::uint64_t slow = 0;
 };
 

@@ -66,6 +66,10 @@ class SLUICE_EXPORT DeadLetters {
   /// why it could not be kept; the message then should not be acknowledged. A message with a record
   /// was sent again: `times` goes on from there, and its first failure stays the first.
   Result<void> put(const Message& message, const DeadLetterRecord& why);
+  /// A message that its publisher could not publish, or that did not arrive (`why`: no_subscriber,
+  /// full, evicted): as it would have been on `topic`.
+  Result<void> put(std::string_view topic, std::span<const std::byte> payload,
+                   const MessageOptions& options, Codec codec, const DeadLetterRecord& why);
   [[nodiscard]] std::uint64_t count() const noexcept;
 
  private:

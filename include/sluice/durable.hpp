@@ -57,6 +57,8 @@ class SLUICE_EXPORT DurableConsumer {
   void acknowledge(Message&& message) noexcept;
   /// It comes again, here or at another process of the same name.
   void reject(Message&& message) noexcept;
+  /// As MessageSubscriber::give_up.
+  void give_up(Message&& message) noexcept;
 
   struct Counts {
     std::uint64_t taken = 0;

@@ -45,6 +45,9 @@ struct MessagePublisherOptions {
   std::string fallback_topic{};
 };
 
+/// Payload of a message that a recorder takes, at most.
+inline constexpr std::uint64_t kMaxRecordedBytes = std::uint64_t{16} << 20;
+
 /// What is said about one message; the rest comes from the thread's context.
 struct MessageOptions {
   Priority priority = Priority::normal;
@@ -60,6 +63,7 @@ struct MessageOptions {
 struct Published {
   MessageId id;
   Reference reference;
+  std::uint64_t bytes = 0;     ///< Of its payload.
   std::uint32_t queued = 0;    ///< Subscriptions attached when it was published.
   std::uint32_t matching = 0;  ///< Subscriptions that there were by the broker's word.
 };
@@ -115,7 +119,8 @@ class SLUICE_EXPORT MessagePublisher {
   [[nodiscard]] Reach reached(const Published& message) noexcept;
   /// As Publisher::wait_reached.
   Outcome wait_reached(const Published& message, ReachLevel level, Deadline deadline) noexcept;
-  /// Waits until a recorder has it on disk: ok; timeout; no_subscriber: none is there.
+  /// Waits until a recorder has it on the disk: ok; timeout; no_subscriber: there is no recorder
+  /// for it, and none is waited for; evicted: it was given up; too_large: beyond kMaxRecordedBytes.
   Outcome wait_recorded(const Published& message, Deadline deadline) noexcept;
 
   struct Counts {

@@ -108,6 +108,9 @@ class SLUICE_EXPORT MessageSubscriber {
   void acknowledge(Message&& message) noexcept;
   /// As Subscriber::reject. Its id leaves the duplicate window.
   void reject(Message&& message) noexcept;
+  /// Acknowledges a message that was not dealt with and shall not come again by itself, such as one
+  /// that became a dead letter: sent again it is no duplicate.
+  void give_up(Message&& message) noexcept;
 
   /// `for (Message& m : subscriber.until(deadline))`: acknowledges each message when the loop comes
   /// back for the next one, and ends at the deadline or when the subscription has ended. A message

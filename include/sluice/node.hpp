@@ -74,6 +74,8 @@ class SLUICE_EXPORT Node {
   [[nodiscard]] const std::string& name() const noexcept;
   [[nodiscard]] const std::string& version() const noexcept;
   [[nodiscard]] std::uint64_t id() const noexcept;
+  /// Messages that were published by it, on streams that have ended as well.
+  [[nodiscard]] std::uint64_t published() const;
   /// Whether the broker is connected now.
   [[nodiscard]] bool connected() const noexcept;
 

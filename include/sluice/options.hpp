@@ -137,6 +137,11 @@ class GroupName {
 };
 static_assert(sizeof(GroupName) == 32);
 
+/// The group of whoever keeps messages on the disk, and acknowledges them then. To join it is a
+/// right of its own in the broker's policy, `record`. Publishers of topics that the broker declares
+/// durable keep its place from their first message on.
+inline constexpr GroupName kRecorderGroup{"$recorder"};
+
 /// One subscription to one stream.
 struct SubscriptionOptions {
   DeliveryMode mode = DeliveryMode::next;

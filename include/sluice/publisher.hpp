@@ -69,8 +69,9 @@ class SLUICE_EXPORT Publisher {
 
   /// How far a message of this stream has come. Reads every reader's page.
   [[nodiscard]] Reach reached(const Reference& message) noexcept;
-  /// Whether the group of this name has acknowledged it; false where there is no such group.
-  [[nodiscard]] bool handled_by(const Reference& message, const GroupName& group) noexcept;
+  /// Whether the group of this name has acknowledged it: ok; empty: not yet; evicted: given up, or
+  /// gone before it was; no_subscriber: there is no such group, and no place is kept for one.
+  [[nodiscard]] Outcome handled_by(const Reference& message, const GroupName& group) noexcept;
   /// Waits until all of the message's subscriptions are at `level`: ok; timeout; evicted, when one
   /// of them was, left without, or gave it up; no_subscriber, when it was for none; mismatch, of no
   /// message of this stream. Who acknowledges out of order has handled what stands without a gap. Of

@@ -48,6 +48,25 @@ class AgentTest : public BusTest {
   }
 };
 
+TEST_F(AgentTest, CountsWhatItsNodeHasPublished) {
+  Node a = node("a");
+  Node b = node("b");
+  AgentOptions with;
+  with.health_interval = 1h;
+  Agent agent = value(Agent::create(a, std::move(with)));
+  {
+    MessagePublisher ended = publisher(a, "t");
+    for (int i = 0; i < 5; ++i) EXPECT_EQ(ended.publish(bytes("x")), Outcome::ok);
+  }
+  MessagePublisher running = publisher(a, "t");
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(running.publish(bytes("x")), Outcome::ok);
+  EXPECT_EQ(a.published(), 8u);
+  EXPECT_EQ(b.published(), 0u);
+  (void)agent.step();
+  MessageSubscriber in = follower(b, "health/a/bus");
+  EXPECT_EQ(next(agent, in)["published"], 8);
+}
+
 TEST_F(AgentTest, TellsHowItIs) {
   NodeOptions options;
   options.name = "camera-front";

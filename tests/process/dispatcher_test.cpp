@@ -392,6 +392,60 @@ TEST_F(DispatcherTest, WhatWasSentAgainRemembers) {
   EXPECT_EQ(second->first_ns, 5u);
 }
 
+TEST_F(DispatcherTest, WhatBecameADeadLetterAndIsSentAgainIsNoDuplicate) {
+  Node a = node("a");
+  MessagePublisher out = publisher(a, "t");
+  auto loop = dispatcher(a);
+  HandlerOptions options = reliable(1);
+  options.subscription.duplicates.count = 16;
+  int calls = 0;
+  value(loop->on(
+      "t",
+      [&](const Message&) -> HandlerResult {
+        return ++calls == 1 ? HandlerResult{Handled::reject, "no"} : HandlerResult{};
+      },
+      options));
+  ASSERT_TRUE(attached(out));
+  Published published;
+  ASSERT_EQ(out.publish(bytes("x"), {}, published), Outcome::ok);
+  ASSERT_TRUE(work(*loop, [&] { return loop->counts().dead == 1; }));
+  // Twice: what was handled meanwhile is one.
+  for (int i = 0; i < 2; ++i) {
+    Published again;
+    ASSERT_EQ(out.publish(bytes("x"), {.id = published.id}, again), Outcome::ok);
+    EXPECT_TRUE(work(*loop, [&] { return out.reached(again).handled == 1; }));
+  }
+  EXPECT_EQ(calls, 2);
+  EXPECT_EQ(loop->counts().handled, 1u);
+}
+
+TEST_F(DispatcherTest, WhatCouldNotBePublishedBecomesADeadLetter) {
+  Node a = node("a");
+  DeadLetters letters{a};
+  MessageSubscriber dead = graves(a, "t");
+  MessagePublisherOptions options;
+  options.need_subscriber = true;
+  MessagePublisher out = publisher(a, "t", options);
+  const MessageOptions with{.type_hash = 7, .id = new_correlation_id()};
+  ASSERT_EQ(out.publish(bytes("x"), with), Outcome::no_subscriber);
+  DeadLetterRecord record;
+  record.reason = DeadLetterReason::no_subscriber;
+  ASSERT_TRUE(letters.put("t", bytes("x"), with, Codec::text, record));
+  const Message letter = dead.receive(soon());
+  ASSERT_TRUE(letter);
+  EXPECT_EQ(original_topic(letter), "t");
+  EXPECT_EQ(letter.text(), "x");
+  EXPECT_EQ(letter.envelope().id, with.id);
+  EXPECT_EQ(letter.envelope().codec, Codec::text);
+  EXPECT_EQ(letter.envelope().source, a.id());
+  EXPECT_EQ(letter.info().type_hash, 7u);
+  const auto told = dead_letter_of(letter);
+  ASSERT_TRUE(told);
+  EXPECT_EQ(told->reason, DeadLetterReason::no_subscriber);
+  EXPECT_EQ(told->failed_node, a.id());
+  EXPECT_FALSE(letters.put("t/#", bytes("x"), with, Codec::text, record));
+}
+
 TEST_F(DispatcherTest, AForgedRecordIsNone) {
   Node a = node("a");
   MessageSubscriber in = subscriber(a, "t");

@@ -48,7 +48,8 @@ Deadline in(std::chrono::nanoseconds time) { return std::chrono::steady_clock::n
 
 class RecorderTest : public testing::Test {
  protected:
-  RecorderTest() : broker_(SLUICE_SLUICED) {}
+  explicit RecorderTest(std::vector<std::string> of_broker = {})
+      : broker_(SLUICE_SLUICED, std::move(of_broker)) {}
 
   [[nodiscard]] std::string file() const { return broker_.folder() + "/records.db"; }
   void start_recorder(std::vector<std::string> arguments = {}) {
@@ -333,6 +334,112 @@ TEST_F(RecorderTest, FramesAndLargeMessagesAreSkipped) {
   EXPECT_TRUE(records_of("camera/#").empty());
   EXPECT_NE(recorder_->err().find("20 too large"), std::string::npos) << recorder_->err();
   EXPECT_NE(recorder_->err().find("20 without an envelope"), std::string::npos) << recorder_->err();
+}
+
+TEST_F(RecorderTest, DurableMessagesMayBeLarge) {
+  start_recorder({"--durable", "event/#", "--max-message-bytes", "2000"});
+  Node me = node("camera");
+  MessagePublisherOptions options;
+  options.stream = message_stream(17 << 20, 4);
+  auto events = publisher(me, "event/x", options);
+  const auto publish = [&](std::size_t size) {
+    const std::string text(size, 'B');
+    Published published;
+    EXPECT_EQ(events.publish(std::as_bytes(std::span{text}), {}, published), Outcome::ok);
+    return published;
+  };
+  for (const std::size_t size : {std::size_t{10'000}, std::size_t{kMaxRecordedBytes}}) {
+    EXPECT_EQ(events.wait_recorded(publish(size), in(kPatience)), Outcome::ok);
+    EXPECT_TRUE(is_written(std::string(2'500, 'B')));
+  }
+  const Published beyond = publish(kMaxRecordedBytes + 1);
+  EXPECT_EQ(events.wait_recorded(beyond, in(kPatience)), Outcome::too_large);
+  EXPECT_EQ(records_of("event/#").size(), 2u);
+  Node reader = node("reader");
+  DurableConsumerOptions from_start;
+  from_start.from_start = true;
+  auto consumer = DurableConsumer::create(reader, "billing", "event/#", from_start);
+  ASSERT_TRUE(consumer) << consumer.error().message;
+  for (const std::size_t size : {std::size_t{10'000}, std::size_t{kMaxRecordedBytes}}) {
+    Message message = consumer->receive(in(kPatience));
+    ASSERT_TRUE(message);
+    EXPECT_EQ(message.payload().size(), size);
+    consumer->acknowledge(std::move(message));
+  }
+}
+
+TEST_F(RecorderTest, WithoutARecorderNothingIsOnTheDisk) {
+  Node me = node("writer");
+  auto made = MessagePublisher::create(me, "job/x");
+  ASSERT_TRUE(made) << made.error().message;
+  // Whoever else acknowledges it is none.
+  MessageSubscriptionOptions reliable;
+  reliable.subscription.mode = DeliveryMode::reliable;
+  auto other = MessageSubscriber::create(me, "job/#", reliable);
+  ASSERT_TRUE(other);
+  ASSERT_TRUE(eventually([&] { return made->stream().acknowledging_count() == 1; }, kPatience));
+  Published published;
+  ASSERT_EQ(made->publish(std::as_bytes(std::span{"y"}), {}, published), Outcome::ok);
+  EXPECT_EQ(made->wait_recorded(published, Deadline::max()), Outcome::no_subscriber);
+}
+
+TEST_F(RecorderTest, KeepsWhoWasLetInAndWhoDied) {
+  start_recorder();
+  {
+    Node me = node("short-lived");
+    auto made = MessagePublisher::create(me, "event/x");
+    ASSERT_TRUE(made) << made.error().message;
+  }
+  const auto told = [&](recorder::RecordClass what, const std::string& text) {
+    Query query;
+    query.what = what;
+    return eventually(
+        [&] {
+          const auto all = records(query);
+          return std::any_of(all.begin(), all.end(), [&](const Record& record) {
+            return record.payload.find(text) != std::string::npos;
+          });
+        },
+        kPatience);
+  };
+  EXPECT_TRUE(told(recorder::RecordClass::access, "short-lived"));
+  EXPECT_TRUE(told(recorder::RecordClass::life_cycle, "short-lived"));
+  for (const char* what : {"access", "life_cycle"}) {
+    const auto [code, text] = tool({"audit", "--class", what, "--json"});
+    EXPECT_EQ(code, 0) << last_error_;
+    EXPECT_NE(text.find("short-lived"), std::string::npos) << text;
+  }
+}
+
+// With a broker that has been told which topics are durable.
+class DurableTopicTest : public RecorderTest {
+ protected:
+  DurableTopicTest() : RecorderTest({"--config", configuration()}) {}
+  ~DurableTopicTest() override { std::filesystem::remove(configuration()); }
+  static std::string configuration() {
+    static const std::string path = "/tmp/sluice-durable-" + std::to_string(::getpid()) + ".toml";
+    std::ofstream{path} << "[[topic]]\nfilter = 'job/#'\ndurable = true\n";
+    return path;
+  }
+};
+
+TEST_F(DurableTopicTest, NothingIsLostBeforeTheRecorderComes) {
+  Node me = node("writer");
+  auto made = MessagePublisher::create(me, "job/x");
+  ASSERT_TRUE(made) << made.error().message;
+  Published first, last;
+  for (int n = 1; n <= 20; ++n) {
+    const std::string text = std::to_string(n);
+    ASSERT_EQ(made->publish(std::as_bytes(std::span{text}), {}, n == 1 ? first : last),
+              Outcome::ok);
+  }
+  EXPECT_EQ(made->wait_recorded(first, in(10ms)), Outcome::timeout) << "it is waited for";
+  start_recorder({"--durable", "job/#"});
+  EXPECT_EQ(made->wait_recorded(last, in(kPatience)), Outcome::ok);
+  EXPECT_EQ(made->wait_recorded(first, in(kPatience)), Outcome::ok);
+  const auto all = records_of("job/#");
+  ASSERT_EQ(all.size(), 20u);
+  for (std::size_t i = 0; i < all.size(); ++i) EXPECT_EQ(all[i].payload, std::to_string(i + 1));
 }
 
 TEST_F(RecorderTest, ADamagedFileIsSetAsideAndReported) {
@@ -640,6 +747,46 @@ TEST_F(DeadLetterTest, AreListedShownSentAgainAndPurged) {
   start_recorder();
   std::this_thread::sleep_for(300ms);
   EXPECT_TRUE(lines(tool({"dlq", "ls", "--json"}).second).empty());
+}
+
+TEST_F(DeadLetterTest, ThatFailAgainStayWhereTheyAre) {
+  start_recorder();
+  Node me = node("worker");
+  auto made = MessagePublisher::create(me, "order/x");
+  ASSERT_TRUE(made);
+  give_up(me, *made, "one");
+  ASSERT_TRUE(eventually(
+      [&] {
+        return lines(tool({"dlq", "ls", "--json"}).second).size() == 1;
+      },
+      kPatience));
+  MessageSubscriptionOptions reliable;
+  reliable.subscription.mode = DeliveryMode::reliable;
+  reliable.subscription.max_held = 8;
+  auto orders = MessageSubscriber::create(me, "order/#", reliable);
+  ASSERT_TRUE(orders);
+  std::pair<int, std::string> sent;
+  std::thread retry{[&] { sent = tool({"dlq", "retry", ids_[0], "--timeout", "20"}); }};
+  Message again = orders->receive(in(kPatience));
+  EXPECT_TRUE(again);
+  if (again) {
+    DeadLetterRecord why;
+    why.reason = DeadLetterReason::rejected;
+    EXPECT_TRUE(letters_->put(again, why));
+    // The recorder has it before the one who sent it hears that it is done with.
+    EXPECT_TRUE(eventually(
+        [&] {
+          return lines(tool({"dlq", "ls", "--json"}).second).size() == 2;
+        },
+        kPatience));
+    orders->give_up(std::move(again));
+  }
+  retry.join();
+  EXPECT_EQ(sent.first, 0) << last_error_;
+  const auto left = lines(tool({"dlq", "ls", "--json"}).second);
+  ASSERT_EQ(left.size(), 1u);
+  EXPECT_EQ(left[0]["dead_letter"]["times"], 2);
+  EXPECT_EQ(left[0]["dead_letter"]["reason"], "rejected");
 }
 
 TEST_F(DeadLetterTest, AreSeenWithoutARecorder) {

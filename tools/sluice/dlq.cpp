@@ -94,8 +94,11 @@ class Letters {
     return found;
   }
 
-  Result<std::uint64_t> purge(const std::string& id) {
-    const auto answer = client_->ask(dumped({{"do", "purge"}, {"id", id}}));
+  /// All of this id; `before_row`: but what came later, since it failed again meanwhile.
+  Result<std::uint64_t> purge(const std::string& id, std::int64_t before_row = 0) {
+    nlohmann::json request{{"do", "purge"}, {"id", id}};
+    if (before_row != 0) request["before_row"] = before_row;
+    const auto answer = client_->ask(dumped(request));
     if (!answer) return answer.error();
     const auto json = nlohmann::json::parse(*answer, nullptr, false);
     const auto count = json.is_object() ? json.find("purged") : json.end();
@@ -316,7 +319,7 @@ int retry(Letters& letters, const DlqOptions& options) {
       continue;
     }
     if (letters.are_kept()) {
-      if (const auto purged = letters.purge(id_of(record)); !purged) {
+      if (const auto purged = letters.purge(id_of(record), record.row + 1); !purged) {
         all = false;
         (void)failed("dlq", id_of(record) + ": sent, but still kept: " + purged.error().message);
       }

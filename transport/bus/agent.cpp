@@ -180,7 +180,7 @@ void Agent::Impl::publish_health(std::uint64_t now) {
       .add("handled", figures.handled)
       .add("errors", figures.failed)
       .add("dead", figures.dead)
-      .add("published", figures.published)
+      .add("published", figures.published != 0 ? figures.published : node.published())
       .add("slow", figures.slow)
       .add("reported", reported);
   if (!problem.empty()) record.add("problem", problem);

@@ -8,6 +8,8 @@
 // message stays where it is.
 #include "sluice/dead_letter.hpp"
 
+#include "sluice/correlation.hpp"
+#include "sluice/topic.hpp"
 #include "transport/bus/envelope_writer.hpp"
 
 #include <time.h>
@@ -136,6 +138,28 @@ std::string_view original_topic(const Message& message) noexcept {
 
 std::string dead_letter_topic(std::string_view topic) { return std::string{kPrefix}.append(topic); }
 
+namespace {
+
+// A message that becomes one.
+struct Letter {
+  std::string_view topic;
+  Envelope envelope;
+  std::span<const std::byte> payload;
+  Headers headers;
+  const Message* taken = nullptr;  // none: it was never published
+};
+
+Letter letter_of(const Message& message) {
+  Letter letter{message.topic(), message.envelope(), message.payload(), {}, &message};
+  letter.headers.correlation = message.info().correlation;
+  letter.headers.origin_ns = message.info().origin_ns;
+  letter.headers.type_hash = message.info().type_hash;
+  letter.headers.user_flags = message.info().user_flags;
+  return letter;
+}
+
+}  // namespace
+
 struct DeadLetters::Impl {
   explicit Impl(Node& with) : node(with) {}
 
@@ -145,11 +169,12 @@ struct DeadLetters::Impl {
   };
   using Key = std::pair<std::string, bool>;  // topic of the message, whether it is sensitive
 
-  Result<Stream*> stream_of(const Message& message, std::uint64_t bytes);
+  Result<void> put(const Letter& letter, DeadLetterRecord record);
+  Result<Stream*> stream_of(const Letter& letter, std::uint64_t bytes);
   static void gather(Publisher& publisher);
   void make_room();
-  Result<void> publish(Publisher& publisher, const Message& message,
-                       const bus::Extensions& extensions);
+  static Result<void> publish(Publisher& publisher, const Letter& letter,
+                              const bus::Extensions& extensions);
 
   Node& node;
   std::map<Key, Stream> streams;
@@ -172,13 +197,13 @@ void DeadLetters::Impl::gather(Publisher& publisher) {
   }
 }
 
-Result<DeadLetters::Impl::Stream*> DeadLetters::Impl::stream_of(const Message& message,
+Result<DeadLetters::Impl::Stream*> DeadLetters::Impl::stream_of(const Letter& letter,
                                                                 std::uint64_t bytes) {
-  const bool sensitive = (message.envelope().flags & kFlagSensitive) != 0;
-  Key key{message.topic(), sensitive};
+  const bool sensitive = (letter.envelope.flags & kFlagSensitive) != 0;
+  Key key{letter.topic, sensitive};
   auto found = streams.find(key);
   if (found == streams.end()) {
-    auto made = node.advertise(dead_letter_topic(message.topic()), stream_for(bytes, sensitive));
+    auto made = node.advertise(dead_letter_topic(letter.topic), stream_for(bytes, sensitive));
     if (!made) return std::move(made).error();
     gather(*made);
     make_room();
@@ -188,18 +213,18 @@ Result<DeadLetters::Impl::Stream*> DeadLetters::Impl::stream_of(const Message& m
   return &found->second;
 }
 
-Result<void> DeadLetters::Impl::publish(Publisher& publisher, const Message& message,
+Result<void> DeadLetters::Impl::publish(Publisher& publisher, const Letter& letter,
                                         const bus::Extensions& extensions) {
   const std::size_t header = extensions.header_bytes();
-  const std::span<const std::byte> payload = message.payload();
+  const std::span<const std::byte> payload = letter.payload;
   Loan loan = publisher.loan(header + payload.size());
   if (loan.outcome() == Outcome::too_large) {
     auto grown = publisher.add_pool(pool_for(header + payload.size()));
-    if (!grown) return cannot(message.topic(), grown.error().message);
+    if (!grown) return cannot(letter.topic, grown.error().message);
     loan = publisher.loan(header + payload.size());
   }
-  if (!loan) return cannot(message.topic(), remedy(loan.outcome()));
-  Envelope envelope = message.envelope();
+  if (!loan) return cannot(letter.topic, remedy(loan.outcome()));
+  Envelope envelope = letter.envelope;
   envelope.kind = MessageKind::dead_letter;
   envelope.flags &= static_cast<std::uint8_t>(~kFlagRetained);
   envelope.header_bytes = static_cast<std::uint16_t>(header);
@@ -208,15 +233,41 @@ Result<void> DeadLetters::Impl::publish(Publisher& publisher, const Message& mes
   std::memcpy(loan.data(), &envelope, sizeof envelope);
   extensions.write(loan.bytes().first(header));
   if (!payload.empty()) std::memcpy(loan.data() + header, payload.data(), payload.size());
-  if (!message.sample().intact()) {
-    return cannot(message.topic(), "its publisher has evicted this subscription meanwhile");
+  if (letter.taken != nullptr && !letter.taken->sample().intact()) {
+    return cannot(letter.topic, "its publisher has evicted this subscription meanwhile");
   }
-  loan.headers.correlation = message.info().correlation;
-  loan.headers.origin_ns = message.info().origin_ns;
-  loan.headers.type_hash = message.info().type_hash;
-  loan.headers.user_flags = message.info().user_flags;
+  loan.headers = letter.headers;
   const Outcome outcome = publisher.publish(std::move(loan));
-  if (outcome != Outcome::ok) return cannot(message.topic(), remedy(outcome));
+  if (outcome != Outcome::ok) return cannot(letter.topic, remedy(outcome));
+  return {};
+}
+
+Result<void> DeadLetters::Impl::put(const Letter& letter, DeadLetterRecord record) {
+  if (record.failed_node == 0) record.failed_node = node.id();
+  const auto extension = [&](ExtensionId id) {
+    return letter.taken != nullptr ? letter.taken->extension(id) : std::span<const std::byte>{};
+  };
+  if (const auto earlier = record_in(extension(ExtensionId::reason))) {  // it was sent again
+    record.times = earlier->times == UINT32_MAX ? UINT32_MAX : earlier->times + 1;
+    record.first_ns = earlier->first_ns;
+  }
+  bus::Extensions extensions;
+  extensions.add(ExtensionId::reason, std::as_bytes(std::span{&record, 1}));
+  // A longer one follows from the topic of the dead letter.
+  if (letter.topic.size() <= bus::Extensions::kMaxBytes) {
+    extensions.add(ExtensionId::topic, letter.topic);
+  }
+  for (const ExtensionId id :
+       {ExtensionId::tracestate, ExtensionId::reply_to, ExtensionId::error, ExtensionId::key}) {
+    bus::Extensions with = extensions;
+    with.add(id, extension(id));
+    if (with.header_bytes() <= kMaxHeaderBytes)
+      extensions = with;  // else a foreign one is too long
+  }
+  auto stream = stream_of(letter, extensions.header_bytes() + letter.payload.size());
+  if (!stream) return std::move(stream).error();
+  if (auto done = publish((*stream)->publisher, letter, extensions); !done) return done;
+  ++count;
   return {};
 }
 
@@ -230,31 +281,31 @@ Result<void> DeadLetters::put(const Message& message, const DeadLetterRecord& wh
   if (message.envelope().kind == MessageKind::dead_letter) {
     return cannot(message.topic(), "it is one already");
   }
-  DeadLetterRecord record = why;
-  if (record.failed_node == 0) record.failed_node = impl_->node.id();
-  const std::span<const std::byte> earlier_bytes = message.extension(ExtensionId::reason);
-  if (const auto earlier = record_in(earlier_bytes)) {  // it was sent again
-    record.times = earlier->times == UINT32_MAX ? UINT32_MAX : earlier->times + 1;
-    record.first_ns = earlier->first_ns;
-  }
-  bus::Extensions extensions;
-  extensions.add(ExtensionId::reason, std::as_bytes(std::span{&record, 1}));
-  // A longer one follows from the topic of the dead letter.
-  if (message.topic().size() <= bus::Extensions::kMaxBytes) {
-    extensions.add(ExtensionId::topic, message.topic());
-  }
-  for (const ExtensionId id :
-       {ExtensionId::tracestate, ExtensionId::reply_to, ExtensionId::error, ExtensionId::key}) {
-    bus::Extensions with = extensions;
-    with.add(id, message.extension(id));
-    if (with.header_bytes() <= kMaxHeaderBytes)
-      extensions = with;  // else a foreign one is too long
-  }
-  auto stream = impl_->stream_of(message, extensions.header_bytes() + message.payload().size());
-  if (!stream) return std::move(stream).error();
-  if (auto done = impl_->publish((*stream)->publisher, message, extensions); !done) return done;
-  ++impl_->count;
-  return {};
+  return impl_->put(letter_of(message), why);
+}
+
+Result<void> DeadLetters::put(std::string_view topic, std::span<const std::byte> payload,
+                              const MessageOptions& options, Codec codec,
+                              const DeadLetterRecord& why) {
+  if (auto valid = check_topic(topic); !valid) return valid;
+  const Context& context = current_context();
+  Letter letter{topic, {}, payload, {}, nullptr};
+  Envelope& envelope = letter.envelope;
+  envelope.codec = codec;
+  envelope.id = options.id != MessageId{} ? options.id : new_correlation_id();
+  envelope.hops = static_cast<std::uint8_t>(std::min<std::uint32_t>(context.hops + 1u, kMaxHops));
+  envelope.source = impl_->node.id();
+  letter.headers.correlation = options.correlation != CorrelationId{}   ? options.correlation
+                               : context.correlation != CorrelationId{} ? context.correlation
+                                                                        : envelope.id;
+  const TraceContext trace =
+      context.trace.valid() ? child_span(context.trace) : new_trace(letter.headers.correlation);
+  envelope.trace_id = trace.trace_id;
+  envelope.span_id = trace.span_id;
+  envelope.trace_flags = trace.flags;
+  letter.headers.origin_ns = options.origin_ns != 0 ? options.origin_ns : context.origin_ns;
+  letter.headers.type_hash = options.type_hash;
+  return impl_->put(letter, why);
 }
 
 std::uint64_t DeadLetters::count() const noexcept { return impl_->count; }

@@ -166,6 +166,12 @@ void DurableConsumer::reject(Message&& message) noexcept {
   impl_->subscriber.reject(std::move(message));
 }
 
+void DurableConsumer::give_up(Message&& message) noexcept {
+  if (!message) return;
+  ++impl_->counts.acknowledged;
+  impl_->subscriber.give_up(std::move(message));
+}
+
 const DurableConsumer::Counts& DurableConsumer::counts() const noexcept { return impl_->counts; }
 const std::string& DurableConsumer::name() const noexcept { return impl_->name; }
 

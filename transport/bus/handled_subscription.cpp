@@ -227,7 +227,7 @@ void HandledSubscription::bury(Kept&& item, DeadLetterReason reason) {
   if (done) {
     ++counts_.dead;
     desk_.say(LogLevel::error, item.message.topic(), item.record.error.data());
-    return acknowledge(std::move(item));
+    return from_.give_up(std::move(item.message));
   }
   desk_.say(LogLevel::error, item.message.topic(), done.error().message);
   if (draining_) return;  // unacknowledged: its next reader's

@@ -162,6 +162,7 @@ Outcome MessagePublisher::Impl::send(MessageLoan&& loan, const Special& special,
     return count(sealed);
   }
   const Priority priority = loan.options_.priority;
+  published.bytes = loan.bytes().size();
   published.queued = static_cast<std::uint32_t>(stream.subscriber_count());
   const Outcome outcome = count(stream.publish(std::move(loan.loan_), published.reference));
   if (outcome != Outcome::ok) loan.loan_ = Loan{};
@@ -341,9 +342,10 @@ Outcome MessagePublisher::wait_reached(const Published& message, ReachLevel leve
 
 // A commit takes milliseconds, so looking now and then is soon enough.
 Outcome MessagePublisher::wait_recorded(const Published& message, Deadline deadline) noexcept {
+  if (message.bytes > kMaxRecordedBytes) return Outcome::too_large;
   for (std::chrono::microseconds pause{100};; pause = std::min(pause * 2, kRecordedPause)) {
-    if (impl_->stream.handled_by(message.reference, bus::kRecorderGroup)) return Outcome::ok;
-    if (impl_->stream.acknowledging_count() == 0) return Outcome::no_subscriber;
+    const Outcome recorded = impl_->stream.handled_by(message.reference, kRecorderGroup);
+    if (recorded != Outcome::empty) return recorded;
     if (std::chrono::steady_clock::now() + pause >= deadline) return Outcome::timeout;
     std::this_thread::sleep_for(pause);
   }

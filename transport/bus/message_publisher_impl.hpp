@@ -38,8 +38,6 @@ class WatermarkGauge {
 
 /// The smallest header that an event can do with, and some room for a tracestate.
 inline constexpr std::uint64_t kHeaderRoom = 128;
-/// The group of whoever keeps messages on disk.
-inline constexpr GroupName kRecorderGroup{"$recorder"};
 /// `options` with room for headers of `header_bytes` in every slot.
 StreamOptions with_headers(StreamOptions options, std::uint64_t header_bytes);
 std::uint64_t to_ns(Deadline deadline) noexcept;

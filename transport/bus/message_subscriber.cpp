@@ -253,6 +253,12 @@ void MessageSubscriber::reject(Message&& message) noexcept {
   impl_->stream.reject(std::move(mine.sample_));
 }
 
+void MessageSubscriber::give_up(Message&& message) noexcept {
+  if (!message) return;
+  if (impl_->options.duplicates.count != 0) impl_->duplicates.erase(message.envelope_.id);
+  acknowledge(std::move(message));
+}
+
 const MessageSubscriber::Counts& MessageSubscriber::counts() const noexcept {
   return impl_->counts;
 }

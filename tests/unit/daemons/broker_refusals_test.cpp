@@ -353,6 +353,27 @@ TEST_F(BrokerRefusalsTest, ADeniedStreamIsGoneForThoseWhoReadIt) {
   EXPECT_EQ(gone->message.body.AsGone()->cause, protocol::Cause::denied);
 }
 
+TEST_F(BrokerRefusalsTest, WhoSaysThatMessagesAreOnTheDiskNeedsTheRightToRecord) {
+  const auto join = [](BrokerClient& client, Id id) {
+    auto body = BrokerClient::subscription(id, "job/#", protocol::Mode::group);
+    body.want->group = kRecorderGroup.view();
+    return client.done(std::move(body));
+  };
+  BrokerClient reader = node(1);
+  broker_->replace(only({Action::subscribe}, {"job/#"}), {});
+  EXPECT_TRUE(reader.subscribe(20, "job/#"));
+  EXPECT_FALSE(join(reader, 21));
+  EXPECT_NE(reader.failure.message.find("may not record 'job/#'"), std::string::npos)
+      << reader.failure.message;
+  broker_->replace(only({Action::subscribe, Action::record}, {"job/#"}), {});
+  EXPECT_TRUE(join(reader, 22)) << reader.failure.message;
+  broker_->replace(only({Action::subscribe}, {"job/#"}), {});
+  const auto lost = reader.next<protocol::RevokedT>();
+  ASSERT_TRUE(lost);
+  EXPECT_EQ(lost->message.body.AsRevoked()->subscription_id, 22u);
+  EXPECT_NE(broker_->registry().subscription(20), nullptr);
+}
+
 // --- silence
 // -----------------------------------------------------------------------------------------
 

@@ -250,7 +250,7 @@ TEST(Config, SaysWhereAndWhatIsWrongAndWhatToDo) {
                 "node, actions and filters"},
           Wrong{"[[allow]]\nuser = 'camera'\nactions = ['read']",
                 "x.toml:3:12: there is no action 'read'; choose among publish, subscribe, "
-                "monitor, request, serve and lend"},
+                "monitor, request, serve, record and lend"},
           Wrong{"[[allow]]\nuser = 'camera'\nactions = []",
                 "x.toml:3:11: actions is empty; name at least one, or leave the key out"},
           Wrong{"[[allow]]\nuser = 'camera'\nfilters = ['a', 5]",

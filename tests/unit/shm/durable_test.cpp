@@ -32,6 +32,11 @@ Outcome publish(LocalLink& link, std::uint64_t number) {
   return publish_number(link.publisher(), number);
 }
 
+// What was published last, as far as handled_by() asks for it.
+Reference last(LocalLink& link) {
+  return {link.publisher().geometry().stream_id, link.publisher().last_sequence(0), 0, 0};
+}
+
 void come_and_go(LocalLink& link, const SubscriptionOptions& options = durable()) {
   const ReaderPtr member = link.attach(options);
   link.publisher().detach(link.last_reader_id());
@@ -74,6 +79,37 @@ TEST(Durable, StartsWithItsFirstMember) {
   EXPECT_EQ(publish(link, 2), Outcome::ok);
   const ReaderPtr member = link.attach(durable());
   EXPECT_EQ(drain(*member), Numbers{2});
+}
+
+TEST(Durable, APlaceIsKeptForWhoHasNotComeYet) {
+  LocalLink link(stream());
+  EXPECT_EQ(publish(link, 1), Outcome::ok);
+  ASSERT_TRUE(link.publisher().keep_place("kept"));
+  EXPECT_EQ(publish(link, 2), Outcome::ok);
+  const Reference second = last(link);
+  EXPECT_EQ(link.publisher().handled_by(second, "kept"), Outcome::empty);
+  EXPECT_EQ(link.publisher().handled_by(second, "other"), Outcome::no_subscriber);
+  ASSERT_TRUE(link.publisher().keep_place("kept")) << "again: nothing changes";
+  for (std::uint64_t n = 3; n <= 5; ++n) EXPECT_EQ(publish(link, n), Outcome::ok);
+  EXPECT_EQ(publish(link, 6), Outcome::full) << "nothing of it goes";
+  const ReaderPtr member = link.attach(durable());
+  EXPECT_EQ(drain(*member).size(), 4u) << "all but what came before the place was kept";
+  EXPECT_EQ(link.publisher().handled_by(second, "kept"), Outcome::ok);
+  EXPECT_EQ(publish(link, 6), Outcome::ok);
+  EXPECT_EQ(dropped(link), 0u);
+}
+
+TEST(Durable, APlaceThatNobodyComesForIsGivenUp) {
+  StreamOptions options = stream();
+  options.durable_keep_ns = 1'000'000;
+  LocalLink link(options);
+  ASSERT_TRUE(link.publisher().keep_place("kept"));
+  EXPECT_EQ(publish(link, 1), Outcome::ok);
+  const Reference first = last(link);
+  while (link.publisher().tend()) std::this_thread::sleep_for(std::chrono::milliseconds{1});
+  EXPECT_EQ(link.publisher().handled_by(first, "kept"), Outcome::evicted);
+  EXPECT_EQ(dropped(link), 1u);
+  for (std::uint64_t n = 2; n <= 20; ++n) EXPECT_EQ(publish(link, n), Outcome::ok);
 }
 
 TEST(Durable, IsForgottenWhenItWasKeptLongEnough) {
