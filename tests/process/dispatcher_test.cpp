@@ -446,6 +446,26 @@ TEST_F(DispatcherTest, WhatCouldNotBePublishedBecomesADeadLetter) {
   EXPECT_FALSE(letters.put("t/#", bytes("x"), with, Codec::text, record));
 }
 
+TEST_F(DispatcherTest, AThousandDeadLettersAreKept) {
+  constexpr std::uint32_t kMany = 1'100;
+  Node a = node("a");
+  DeadLetters letters{a};
+  DeadLetterRecord record;
+  record.reason = DeadLetterReason::full;
+  for (std::uint32_t i = 1; i <= kMany; ++i) {
+    ASSERT_TRUE(letters.put("t", bytes(std::to_string(i)), {}, Codec::text, record));
+  }
+  EXPECT_EQ(letters.count(), kMany);
+  MessageSubscriptionOptions options;
+  options.subscription.history = DeadLetters::kKept;
+  MessageSubscriber late = subscriber(a, dead_letter_topic("t"), options);
+  for (std::uint32_t i = kMany - DeadLetters::kKept + 1; i <= kMany; ++i) {
+    const Message letter = late.receive(soon());
+    ASSERT_TRUE(letter) << i;
+    ASSERT_EQ(letter.text(), std::to_string(i));
+  }
+}
+
 TEST_F(DispatcherTest, AForgedRecordIsNone) {
   Node a = node("a");
   MessageSubscriber in = subscriber(a, "t");
