@@ -10,6 +10,7 @@
 #include "daemons/recorder/archive.hpp"
 #include "daemons/recorder/rows.hpp"
 #include "daemons/recorder/schema.hpp"
+#include "shm/kill_point.hpp"
 
 #include <sqlite3.h>
 #include <time.h>
@@ -103,8 +104,21 @@ Result<std::unique_ptr<StoreFile>> StoreFile::open(FileOptions options) {
   return file;
 }
 
+// A purge that was cut off leaves a journal beside a dated file, without which that is not whole;
+// who only reads cannot roll it back.
+void StoreFile::mend_dated_files() {
+  for (const DatedFile& file : dated_files(files_, options_.path)) {
+    if (!files_.exists(file.path + "-journal")) continue;
+    Database dated;
+    int code =
+        Database::open(file.path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, options_.vfs, dated);
+    if (code == SQLITE_OK) (void)dated.integer("SELECT count(*) FROM sqlite_master", code);
+  }
+}
+
 StoreFile::Failure StoreFile::open_file() {
   close();
+  mend_dated_files();
   const bool there = files_.size(options_.path) > 0;
   const int code = Database::open(options_.path,
                                   SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
@@ -395,7 +409,9 @@ Commit StoreFile::commit(std::span<Record> records, std::span<const Place> place
         record.row = 0;
         if (code == SQLITE_OK) code = insert(record, commit);
       }
-      return code == SQLITE_OK ? move_places(places) : code;
+      if (code == SQLITE_OK) code = move_places(places);
+      SLUICE_KILL_POINT("store.before_commit");
+      return code;
     });
     if (wrote.ok()) {
       places_moved(places);
@@ -488,6 +504,8 @@ Result<std::uint64_t> StoreFile::purge(const Query& which) {
     Database dated;
     int code =
         Database::open(file.path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, options_.vfs, dated);
+    // EXTRA: without a log it is the journal's removal that commits, and that is to be synced too.
+    if (code == SQLITE_OK) code = dated.run("PRAGMA synchronous=EXTRA");
     if (code == SQLITE_OK) code = purge_in(dated);
     if (code != SQLITE_OK) return Error{Errc::system, 0, file.path + ": " + dated.message()};
   }

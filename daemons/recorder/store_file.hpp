@@ -98,6 +98,7 @@ class StoreFile {
     [[nodiscard]] bool ok() const noexcept { return trouble == Trouble::none; }
   };
   Failure failure(int code);
+  void mend_dated_files();
   Failure open_file();
   Failure check_file();
   Failure prepare();
