@@ -14,8 +14,8 @@ option(SLUICE_BUILD_EXAMPLES "Build examples/" OFF)
 option(SLUICE_BUILD_TESTS "Build the suites named in SLUICE_TEST_SUITES" OFF)
 option(SLUICE_BUILD_FUZZERS "Build the libFuzzer targets; needs clang and SLUICE_BUILD_TESTS" OFF)
 option(SLUICE_BUILD_BENCHMARKS "Build tests/bench/; needs SLUICE_BUILD_RECORDER" OFF)
-option(SLUICE_KILL_POINTS "Build a second copy of shm/ that can be killed at named points, for the \
-process tests; the libraries never contain them" OFF)
+option(SLUICE_KILL_POINTS "Build a second copy of shm/, and of some of transport/bus/ and daemons/recorder/, that can be \
+killed at named points, for the process tests; the libraries never contain them" OFF)
 
 option(SLUICE_SMALL "Optimise for size, all but shm/, where frames and messages move; leave out what nobody calls" OFF)
 

@@ -5,6 +5,7 @@
 
 #include "daemons/common/log.hpp"
 #include "daemons/recorder/convert.hpp"
+#include "shm/kill_point.hpp"
 #include "sluice/correlation.hpp"
 #include "sluice/topic.hpp"
 
@@ -186,6 +187,7 @@ bool Consumers::collect(const std::string& name, One& one) {
   }
   if (one.place == before) return false;
   store_.acknowledge(name, one.place);
+  SLUICE_KILL_POINT("consumers.place_told");
   return true;
 }
 
@@ -195,7 +197,9 @@ void Consumers::begin_again(const std::string& name, One& one) {
   one.sent.clear();
   one.ready.clear();
   one.cursor = one.place;
+  SLUICE_KILL_POINT("consumers.stream_gone");
   (void)advertise(name, one);
+  SLUICE_KILL_POINT("consumers.stream_made");
 }
 
 bool Consumers::fill(One& one) {
@@ -249,6 +253,7 @@ bool Consumers::publish(const std::string& name, One& one) {
     loan.headers.type_hash = record.type_hash;
     Sent sent{record.row, {}};
     if (one.publisher->publish(std::move(loan), sent.reference) != Outcome::ok) break;
+    SLUICE_KILL_POINT("consumers.published");
     one.sent.push_back(sent);
     one.ready.pop_front();
     any = true;

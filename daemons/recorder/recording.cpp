@@ -7,6 +7,7 @@
 #include "daemons/recorder/recording.hpp"
 
 #include "daemons/recorder/convert.hpp"
+#include "shm/kill_point.hpp"
 #include "sluice/message_publisher.hpp"
 #include "sluice/topic.hpp"
 
@@ -100,6 +101,7 @@ void Recording::acknowledge() {
     const auto found = waiting_.find(settled.ticket);
     if (found == waiting_.end()) continue;
     // Dropped ones are acknowledged as well: they were not durable, or nobody shall wait for them.
+    SLUICE_KILL_POINT("recording.settled");
     durable_->acknowledge(found->second);
     waiting_.erase(found);
   }

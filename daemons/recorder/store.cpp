@@ -4,6 +4,8 @@
 // and is tried again; nobody has acknowledged them meanwhile, so that their publishers wait.
 #include "daemons/recorder/store.hpp"
 
+#include "shm/kill_point.hpp"
+
 #include <algorithm>
 #include <future>
 #include <iterator>
@@ -154,6 +156,7 @@ void Store::write_batch() {
     const Commit commit = file_->commit(batch_, places_);
     take_over(commit);
     if (commit.trouble == Trouble::none) {
+      SLUICE_KILL_POINT("store.committed");
       places_.clear();
       std::vector<Settled> settled;
       settled.reserve(tickets_.size());

@@ -5,6 +5,7 @@
 #include "transport/bus/handled_subscription.hpp"
 
 #include "shm/clock.hpp"
+#include "shm/kill_point.hpp"
 
 #include <time.h>
 
@@ -202,6 +203,7 @@ void HandledSubscription::settle(Kept&& item, const Decision& decision) {
   switch (decision.then) {
     case Then::acknowledge:
       ++counts_.handled;
+      SLUICE_KILL_POINT("dispatcher.handled");
       return acknowledge(std::move(item));
     case Then::drop:
       ++counts_.dropped;
@@ -226,6 +228,7 @@ void HandledSubscription::bury(Kept&& item, DeadLetterReason reason) {
   const Result<void> done = desk_.bury(item.message, item.record);
   if (done) {
     ++counts_.dead;
+    SLUICE_KILL_POINT("dispatcher.buried");
     desk_.say(LogLevel::error, item.message.topic(), item.record.error.data());
     return from_.give_up(std::move(item.message));
   }
@@ -252,6 +255,7 @@ void HandledSubscription::keep(Kept&& item, const Decision& decision) {
     }
   }
   kept_.push_back(std::move(item));  // there is room: see take_new()
+  SLUICE_KILL_POINT("dispatcher.kept");
 }
 
 }  // namespace sluice::bus

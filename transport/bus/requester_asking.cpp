@@ -4,6 +4,7 @@
 // Everything that can refuse a call is asked before the request is published; what was refused has
 // no slot, only a number that says why.
 #include "shm/clock.hpp"
+#include "shm/kill_point.hpp"
 #include "transport/bus/requester_impl.hpp"
 
 #include <algorithm>
@@ -174,6 +175,7 @@ Outcome Requester::Impl::ask(Slot& slot, std::uint64_t number, MessageLoan&& req
   special.expires_ns = slot.deadline_ns;
   Published published;
   const Outcome outcome = requests.impl_->send(std::move(request), special, published);
+  SLUICE_KILL_POINT("requester.asked");
   slot.request = published.reference;
   if (outcome == Outcome::ok) slot.stage = Stage::waiting;
   return outcome;
@@ -214,6 +216,7 @@ std::uint64_t Requester::Impl::launch(const Opening& opening, const CallOptions&
                                       MessageLoan&& request) noexcept {
   Outcome outcome = request.outcome();
   if (request) {
+    SLUICE_KILL_POINT("requester.loaned");
     const std::uint64_t number = occupy();
     Slot& slot = at(number);
     slot.options = call;

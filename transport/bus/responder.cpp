@@ -12,6 +12,7 @@
 #include "sluice/responder.hpp"
 
 #include "shm/clock.hpp"
+#include "shm/kill_point.hpp"
 #include "shm/stamp_clock.hpp"
 #include "transport/bus/message_publisher_impl.hpp"
 #include "transport/bus/service.hpp"
@@ -182,6 +183,7 @@ Outcome Responder::Impl::send(const Request& request, MessageLoan&& reply, Statu
 }
 
 void Responder::Impl::finish(Message&& message) {
+  SLUICE_KILL_POINT("responder.replied");
   requests.acknowledge(std::move(message));
   --outstanding;
 }
@@ -238,6 +240,7 @@ void Responder::Impl::handle(Responder& self, Message&& message) {
   }
   const ScopedContext scope{request.message_.context()};
   ++counts.handled;
+  SLUICE_KILL_POINT("responder.taken");
   try {
     handler(request);
   } catch (const std::exception& e) {

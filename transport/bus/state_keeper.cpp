@@ -5,6 +5,7 @@
 // ends the stream; a key that is set again gets a new one. Both may still be on their way to a
 // watcher then, in either order, so each value carries its revision, and watchers go by that.
 #include "shm/clock.hpp"
+#include "shm/kill_point.hpp"
 #include "sluice/topic.hpp"
 #include "transport/bus/message_publisher_impl.hpp"
 #include "transport/bus/state_protocol.hpp"
@@ -249,11 +250,13 @@ void StateKeeper::Impl::change(Request& request, const bus::ReadStateRequest& as
   if (const Status stored = store(at->first, kept, revision + 1, deletes); !stored.ok()) {
     return refuse(stored);
   }
+  SLUICE_KILL_POINT("state.stored");
   if (const Outcome outcome = at->second.out.publish(std::move(loan)); outcome != Outcome::ok) {
     // The broker has taken the right away meanwhile: back to what was.
     (void)store(at->first, at->second.value, at->second.revision, made);
     return refuse(unpublished(outcome));
   }
+  SLUICE_KILL_POINT("state.published");
   ++revision;
   if (deletes) {
     entries.erase(at);
