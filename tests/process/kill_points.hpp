@@ -1,4 +1,5 @@
-// The names of all kill points, read from the sources: a new one is tested the day it is written.
+// The names of all kill points of a folder, read from the sources: a new one is tested the day it is
+// written.
 #pragma once
 
 #include <filesystem>
@@ -9,10 +10,10 @@
 
 namespace sluice::test {
 
-inline std::set<std::string> kill_points() {
+inline std::set<std::string> kill_points(const std::string& folder = "shm") {
   std::set<std::string> names;
   const std::string call = "SLUICE_KILL_POINT(\"";
-  for (const auto& file : std::filesystem::directory_iterator(SLUICE_SOURCE_DIR "/shm")) {
+  for (const auto& file : std::filesystem::directory_iterator(SLUICE_SOURCE_DIR "/" + folder)) {
     if (file.path().extension() != ".cpp") continue;
     std::ifstream in{file.path()};
     const std::string text{std::istreambuf_iterator<char>{in}, {}};
