@@ -13,7 +13,7 @@
 //   serve    that service                x N  about to answer
 //   handle   `orders/+`, a dispatcher in a group:
 //                                        d N  went well    x N me  try again    r N me  reject
-//   bury     dead letters, reliably      l N
+//   bury     dead letters, reliably      b me  from here on    l N
 //   file     to `durable/NAME`           as produce; h N  is recorded
 //   consume  those, durably              d N me  done, acknowledged next
 //   keep     the state `register`, and it is in FILE.state: "value revision"
@@ -310,6 +310,7 @@ void Actor::bury() {
   options.subscription.mode = DeliveryMode::reliable;
   options.subscription.history = DeadLetters::kKept;
   auto letters = must(MessageSubscriber::create(*node_, "$dlq/#", options));
+  note('b', me());
   while (!asked_to_end) {
     Message message = letters->receive(in(50ms));
     if (!message) continue;

@@ -32,7 +32,7 @@ class AtPoint : public History, public testing::WithParamInterface<std::string> 
       return serves ? server : asker;
     }
     if (part == "dispatcher") {
-      cast("bury", "b1", false);
+      await(cast("bury", "b1", false));
       Role& handler = cast("handle", "g1", true, {}, at);
       cast("handle", "g2", false);
       cast("produce", "o1", false, "orders");
@@ -66,9 +66,8 @@ TEST_P(AtPoint, WhatWasPromisedHolds) {
       for (Role& role : roles_) {
         if (role.role != "consume" || !GetParam().starts_with("consumers.stream")) continue;
         std::this_thread::sleep_for(100ms);
-        (void)role.child.end(SIGKILL);
-        ++role.deaths;
-        role.child = begin(role);
+        kill(role);
+        begin_again(role);
       }
     };
     ASSERT_TRUE(eventually(
@@ -80,7 +79,7 @@ TEST_P(AtPoint, WhatWasPromisedHolds) {
         30s))
         << "the point was never reached: the test does not test it";
     const std::size_t before = ended();
-    victim.child = begin(victim);
+    begin_again(victim);
     EXPECT_TRUE(eventually([&] { return ended() > before + 20; }, 30s)) << "nobody goes on";
     end_all();
     check_requests();

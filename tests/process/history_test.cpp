@@ -2,7 +2,8 @@
 // and record write down what they do; they and the broker are killed, stopped and started again at
 // random and at named points; in the end the histories are laid side by side (history.hpp).
 //
-// SLUICE_HISTORY_SECONDS says how long; a failure prints the seed (SLUICE_HISTORY_SEED).
+// SLUICE_HISTORY_SECONDS says how long; a failure prints the seed (SLUICE_HISTORY_SEED), and leaves
+// the histories in SLUICE_HISTORY_KEEP.
 #include "tests/process/history.hpp"
 
 #include <cstdio>
@@ -66,11 +67,12 @@ class RandomHistory : public History {
       for (Role& role : roles_) {  // whoever has died at a point
         if (!role.mortal || !has_died(role)) continue;
         ++died_at_points_;
-        role.child = begin(role, point_for(role.role));
+        begin_again(role, point_for(role.role));
       }
       const std::uint64_t what = draw(10);
       if (what == 0) {
         broker_.kill(SIGKILL);
+        broker_died_ = true;
         std::this_thread::sleep_for(std::chrono::milliseconds{draw(100)});
         broker_.start();
         continue;
@@ -83,10 +85,9 @@ class RandomHistory : public History {
         victim.child.send(SIGCONT);
         continue;
       }
-      (void)victim.child.end(SIGKILL);
-      ++victim.deaths;
+      kill(victim);
       ++killed_;
-      victim.child = begin(victim, point_for(victim.role));
+      begin_again(victim, point_for(victim.role));
     }
   }
 
@@ -117,7 +118,7 @@ TEST_F(RandomHistory, KeepsWhatTheBusPromises) {
   cast_mortal("keep", "k1");
   cast("count", "c1", false);
   cast_mortal("count", "c2");
-  cast("bury", "b1", false);
+  await(cast("bury", "b1", false));
   cast("produce", "o1", false, "orders");
   cast_mortal("handle", "g1");
   cast("handle", "g2", false);
