@@ -63,6 +63,7 @@ class Actor {
     NodeOptions options;
     options.name = name_;
     options.socket = std::move(socket);
+    options.connect_timeout = 60s;
     node_ = must(Node::create(std::move(options)));
   }
 

@@ -88,10 +88,11 @@ TEST_P(AtPoint, WhatWasPromisedHolds) {
 #ifdef SLUICE_RECORDER
     if (std::filesystem::exists(records())) check_records();
 #endif
-    for (const auto& entry : std::filesystem::directory_iterator(broker_.folder())) {
-      const std::string path = entry.path();
-      if (path.find(".history") != std::string::npos || path.find("records") != std::string::npos) {
-        std::filesystem::remove(path);
+    for (const auto& folder : {std::filesystem::path{broker_.folder()}, records_}) {
+      for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+        const std::string path = entry.path();
+        const bool ours = path.find(".history") != std::string::npos || folder == records_;
+        if (ours) std::filesystem::remove(path);
       }
     }
   }
