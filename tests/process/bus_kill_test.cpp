@@ -18,7 +18,7 @@ std::set<std::string> points() {
   return all;
 }
 
-class AtPoint : public History, public testing::WithParamInterface<std::string> {
+class BusKillTest : public Histories, public testing::WithParamInterface<std::string> {
  protected:
   // Starts the processes of the point's pattern; the one that is to die.
   Role& stage(const std::string& at) {
@@ -56,7 +56,7 @@ class AtPoint : public History, public testing::WithParamInterface<std::string> 
   }
 };
 
-TEST_P(AtPoint, WhatWasPromisedHolds) {
+TEST_P(BusKillTest, WhatWasPromisedHolds) {
   for (const char* visit : {":1", ":3"}) {
     SCOPED_TRACE(GetParam() + visit);
     roles_.clear();
@@ -103,9 +103,9 @@ std::string name_of(const testing::TestParamInfo<std::string>& info) {
   for (char& c : name) c = c == '.' ? '_' : c;
   return name;
 }
-INSTANTIATE_TEST_SUITE_P(BusKill, AtPoint, testing::ValuesIn(points()), name_of);
+INSTANTIATE_TEST_SUITE_P(AtPoint, BusKillTest, testing::ValuesIn(points()), name_of);
 
-TEST(BusKill, TheSourcesHaveKillPoints) {
+TEST(BusKillPoints, TheSourcesHaveKillPoints) {
   EXPECT_GE(kill_points("transport/bus").size(), 8u);
   EXPECT_GE(kill_points("daemons/recorder").size(), 6u);
 }

@@ -32,7 +32,7 @@
 
 namespace sluice::test {
 
-class History : public testing::Test {
+class Histories : public testing::Test {
  protected:
   using Counts = std::map<std::string, std::uint64_t>;
   struct Line {
@@ -422,7 +422,7 @@ class History : public testing::Test {
     return ::mkdtemp(name.data());
   }
 
-  ~History() override { std::filesystem::remove_all(records_); }
+  ~Histories() override { std::filesystem::remove_all(records_); }
 
   BrokerProcess broker_{SLUICE_SLUICED};
   std::filesystem::path records_ = folder_for_records();

@@ -18,9 +18,9 @@ std::uint64_t number_from(const char* name, std::uint64_t otherwise) {
   return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
 }
 
-class RandomHistory : public History {
+class History : public Histories {
  protected:
-  RandomHistory()
+  History()
       : seed_(number_from("SLUICE_HISTORY_SEED", std::random_device{}())), random_(seed_) {
     const auto add = [&](const char* folder, std::vector<std::string>& to) {
       const std::set<std::string> points = kill_points(folder);
@@ -97,7 +97,7 @@ class RandomHistory : public History {
   std::uint64_t killed_ = 0, died_at_points_ = 0;
 };
 
-TEST_F(RandomHistory, KeepsWhatTheBusPromises) {
+TEST_F(History, KeepsWhatTheBusPromises) {
   SCOPED_TRACE("SLUICE_HISTORY_SEED=" + std::to_string(seed_));
   // Of each kind one that lives through all of it: its promises must all be kept.
   cast("listen", "listener", false, "news");
