@@ -16,6 +16,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -24,7 +25,6 @@
 #include <list>
 #include <map>
 #include <set>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -56,9 +56,8 @@ class Histories : public testing::Test {
     if (folder == nullptr || !HasFailure()) return;
     const auto options = std::filesystem::copy_options::recursive |
                          std::filesystem::copy_options::overwrite_existing;
-    std::error_code ignored;  // the sockets
-    std::filesystem::copy(broker_.folder(), folder, options, ignored);
-    std::filesystem::copy(records_, folder, options, ignored);
+    std::error_code ignored;
+    std::filesystem::copy(folder_, folder, options, ignored);
   }
 
   static std::string incarnation_of(const std::string& number) {
@@ -71,20 +70,25 @@ class Histories : public testing::Test {
   // ---- the actors
 
   [[nodiscard]] std::string file(const std::string& name) const {
-    return broker_.folder() + "/" + name + ".history";
+    return folder_.string() + "/" + name + ".history";
   }
-  [[nodiscard]] std::vector<Line> lines_of(const std::string& name) const {
-    std::vector<Line> lines;
+  /// Until it is asked for again; read once while nothing is added.
+  [[nodiscard]] const std::vector<Line>& lines_of(const std::string& name) const {
+    std::error_code none;
+    const std::uintmax_t size = std::filesystem::file_size(file(name), none);
+    auto& [read, lines] = read_[name];
+    if (none || size == read) return lines;
+    read = size;
+    lines.clear();
     std::ifstream in{file(name)};
     for (std::string text; std::getline(in, text);) {
-      std::istringstream words{text};
-      Line line;
-      words >> line.what >> line.number >> line.more;
-      lines.push_back(line);
+      // "w number" or "w number more"
+      const std::size_t space = std::min(text.find(' ', 2), text.size());
+      lines.push_back({text[0], text.substr(2, space - 2),
+                       space < text.size() ? text.substr(space + 1) : std::string{}});
     }
     return lines;
   }
-  /// `at`: "point:visit", where it shall die; empty: nowhere.
   void begin_again(Role& role, const std::string& at = {}) {
     role.child = begin(role.role, role.name, role.topic, at);
     role.at = at;
@@ -345,7 +349,7 @@ class Histories : public testing::Test {
   }
 
 #ifdef SLUICE_RECORDER
-  [[nodiscard]] std::string records() const { return records_.string() + "/records.db"; }
+  [[nodiscard]] std::string records() const { return folder_.string() + "/records.db"; }
   /// The numbers that are on the disk, in order.
   [[nodiscard]] std::vector<std::string> recorded() const {
     std::vector<std::string> numbers;
@@ -411,9 +415,9 @@ class Histories : public testing::Test {
   [[nodiscard]] static std::vector<std::string> consumer_misses() { return {}; }
 #endif
 
-  // In memory where there is any: no power is cut here, and a disk that is slow at times would be
-  // what is tested.
-  static std::filesystem::path folder_for_records() {
+  // Of histories and records, where there is any: no power is cut here, and a disk that is slow at
+  // times would be what is tested.
+  static std::filesystem::path folder_in_memory() {
     std::error_code none;
     const bool memory = std::filesystem::is_directory("/dev/shm", none);
     std::string name = (memory ? "/dev/shm" : "/tmp") + std::string{"/sluice-history-XXXXXX"};
@@ -422,12 +426,13 @@ class Histories : public testing::Test {
     return ::mkdtemp(name.data());
   }
 
-  ~Histories() override { std::filesystem::remove_all(records_); }
+  ~Histories() override { std::filesystem::remove_all(folder_); }
 
   BrokerProcess broker_{SLUICE_SLUICED};
-  std::filesystem::path records_ = folder_for_records();
+  std::filesystem::path folder_ = folder_in_memory();
   std::list<Role> roles_;
   bool broker_died_ = false;
+  mutable std::map<std::string, std::pair<std::uintmax_t, std::vector<Line>>> read_;
 };
 
 }  // namespace sluice::test

@@ -20,8 +20,7 @@ std::uint64_t number_from(const char* name, std::uint64_t otherwise) {
 
 class History : public Histories {
  protected:
-  History()
-      : seed_(number_from("SLUICE_HISTORY_SEED", std::random_device{}())), random_(seed_) {
+  History() : seed_(number_from("SLUICE_HISTORY_SEED", std::random_device{}())), random_(seed_) {
     const auto add = [&](const char* folder, std::vector<std::string>& to) {
       const std::set<std::string> points = kill_points(folder);
       to.insert(to.end(), points.begin(), points.end());
