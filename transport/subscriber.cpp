@@ -148,10 +148,10 @@ Sample Subscriber::Impl::take() noexcept {
     }
     switch (sample.outcome()) {
       case Outcome::evicted:
-        why = Outcome::evicted;
+        if (!keeps_streams) why = Outcome::evicted;
         [[fallthrough]];
       case Outcome::ended:
-        if (!drop(turn)) ++turn;
+        if (keeps_streams || !drop(turn)) ++turn;
         break;
       case Outcome::quota:
         why = Outcome::quota;
@@ -238,7 +238,9 @@ std::size_t Subscriber::take(std::span<Sample> out) noexcept {
     out[n] = impl_->take();
     if (!out[n]) break;
     ++n;
+    impl_->keeps_streams = true;
   }
+  impl_->keeps_streams = false;
   return n;
 }
 Outcome Subscriber::wait(Deadline deadline) noexcept { return impl_->wait(to_ns(deadline)); }
@@ -344,7 +346,7 @@ const std::string& Subscriber::label() const noexcept {
 }
 std::string_view Subscriber::topic(const Sample& sample) const noexcept {
   const transport::Attachment* stream = impl_->origin(sample, sample.reader_);
-  return stream != nullptr ? std::string_view{stream->topic} : std::string_view{};
+  return stream != nullptr && stream->topic ? std::string_view{*stream->topic} : std::string_view{};
 }
 std::size_t Subscriber::stream_count() const noexcept {
   impl_->take_in();

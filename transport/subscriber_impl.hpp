@@ -66,6 +66,8 @@ struct Subscriber::Impl {
   std::size_t turn = 0;     // whose turn it is
   SubscriptionStats ended;  // of streams that are no more
   bool revoked = false;
+  // Some of a batch are taken: what their streams say of themselves, the topic, must stay.
+  bool keeps_streams = false;
   bool paused = false;                      // its readers are not in the set
   WorkerState worker = WorkerState::ready;  // as told last
   std::uint32_t worker_backlog = 0;

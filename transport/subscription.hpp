@@ -31,7 +31,7 @@ Error only_groups_last();
 /// One stream that a subscription is attached to.
 struct Attachment {
   std::uint64_t stream_id = 0;
-  std::string topic;
+  std::unique_ptr<const std::string> topic;  // stays where it is; null: no node's
   std::string node;
   shm::ReaderPtr reader;
   bool publisher_gone = false;  // no pool will come any more
@@ -100,11 +100,11 @@ class Subscription {
                      shm::UniqueFd room_event);
   /// It has not.
   void give_up(std::uint64_t stream_id);
-  /// The connection was lost, and with it the answers: the publishers may have admitted the pages that
-  /// were offered.
+  /// The connection was lost, and with it the answers: the publishers may have admitted the pages
+  /// that were offered.
   void forsake_all();
-  /// The subscriber has gone. What is still being asked for is kept until it is answered: start() or
-  /// give_up() say what becomes of the page.
+  /// The subscriber has gone. What is still being asked for is kept until it is answered: start()
+  /// or give_up() say what becomes of the page.
   void abandon();
 
   /// The publisher of this stream has died or ended it; what it has published can still be taken.

@@ -62,7 +62,7 @@ class SLUICE_EXPORT Subscriber {
   /// Several streams take turns. Made by a node, `evicted` tells once that one stream is lost, and
   /// streams that have ended are forgotten without a word.
   Sample take() noexcept;
-  /// Fills `out` from the front; returns how many.
+  /// Fills `out` from the front; returns how many. What ends meanwhile the next call tells.
   std::size_t take(std::span<Sample> out) noexcept;
 
   /// Waits until take() has something: ok, timeout, ended, evicted. Blocked waits burn no
@@ -113,7 +113,8 @@ class SLUICE_EXPORT Subscriber {
   /// Of the stream (connect only; 0 and empty otherwise).
   [[nodiscard]] std::uint64_t stream_id() const noexcept;
   [[nodiscard]] const std::string& label() const noexcept;
-  /// The topic that a sample of this subscription came by; empty for connect.
+  /// The topic that a sample of this subscription came by; empty for connect. Valid until the
+  /// subscriber takes again, forgets streams that have ended, or ends.
   [[nodiscard]] std::string_view topic(const Sample& sample) const noexcept;
   /// Streams that are attached now.
   [[nodiscard]] std::size_t stream_count() const noexcept;
@@ -121,6 +122,7 @@ class SLUICE_EXPORT Subscriber {
   [[nodiscard]] SubscriptionStats stats() const noexcept;
 
  private:
+  friend class MessageSubscriber;
   friend class Node;
   friend class WaitSet;
   struct Impl;
