@@ -16,7 +16,7 @@ namespace sluice {
 struct Context {
   CorrelationId correlation;
   TraceContext trace;
-  std::string tracestate;         ///< As it came; at most TraceState::kMaxBytes.
+  std::string tracestate;         ///< What may be passed on of it, once it is a thread's.
   std::uint64_t origin_ns = 0;    ///< As Headers::origin_ns.
   std::uint64_t deadline_ns = 0;  ///< CLOCK_MONOTONIC; 0: none. Calls made meanwhile end by then.
   std::uint8_t hops = 0;          ///< Messages from the first one to this.
@@ -26,7 +26,8 @@ struct Context {
 SLUICE_EXPORT const Context& current_context() noexcept;
 
 /// Makes a context this thread's until it is destroyed, in reverse order of creation. Handlers have
-/// one already; for another thread copy current_context() and make one there.
+/// one already; for another thread copy current_context() and make one there. Of its tracestate it
+/// keeps what TraceState::print() gives; nothing where that is wrong or there is no valid trace.
 class SLUICE_EXPORT ScopedContext {
  public:
   explicit ScopedContext(Context context) noexcept;

@@ -1,4 +1,5 @@
-// W3C Trace Context (Recommendation of 23 November 2021): where a message stands in a trace.
+// W3C Trace Context (Level 1, Recommendation of 23 November 2021): where a message stands in a
+// trace.
 #pragma once
 
 #include "sluice/export.hpp"

@@ -1,6 +1,7 @@
 // traceparent and tracestate: what is read and printed is read again, and printed the same.
 #include "sluice/trace_context.hpp"
 #include "tests/fuzz/input.hpp"
+#include "transport/bus/envelope_writer.hpp"
 
 #include <string>
 #include <string_view>
@@ -23,6 +24,9 @@ void check_traceparent(std::string_view text) {
 
 void check_tracestate(std::string_view text) {
   const auto state = TraceState::parse(text);
+  std::string settled{text};
+  bus::settle_tracestate(new_trace({}), settled);
+  require(settled == (state ? state->print() : ""), "what messages carry is what is printed");
   if (!state) return;
   const std::string printed = state->print();
   require(printed.size() <= TraceState::kMaxBytes, "no more than travels");

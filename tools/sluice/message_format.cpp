@@ -108,7 +108,9 @@ std::string MessageFormat::print(const MessageFields& message, std::uint64_t now
         all += sluice::to_string(message.info.correlation);
         break;
       case 'T':
-        all += to_traceparent({e.trace_id, e.span_id, e.trace_flags});
+        if (const TraceContext trace{e.trace_id, e.span_id, e.trace_flags}; trace.valid()) {
+          all += to_traceparent(trace);
+        }
         break;
       case 'S':
         all += hex16(e.source);

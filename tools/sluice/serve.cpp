@@ -95,7 +95,7 @@ CommandCall Serve::call_for(const Request& request) const {
   call.environment = {
       {"SLUICE_SERVICE", options_.service},
       {"SLUICE_CORRELATION", sluice::to_string(context.correlation)},
-      {"TRACEPARENT", to_traceparent(context.trace)},
+      {"TRACEPARENT", context.trace.valid() ? to_traceparent(context.trace) : ""},
       {"TRACESTATE", context.tracestate},
       {"SLUICE_DEADLINE_MS", std::to_string(std::max<std::int64_t>(left.count(), 0))}};
   if (!options_.reach.socket.empty()) {

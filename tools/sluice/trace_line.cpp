@@ -28,7 +28,11 @@ bool put_tracestate(nlohmann::json& out, std::string_view text) {
     out["tracestate_error"] = "a member is wrong, a key is there twice, or there are more than 32";
     return false;
   }
-  out["tracestate"] = state->print();
+  // What is passed on, and whether that is not all.
+  const std::string passed_on = state->print();
+  const std::size_t travelling = TraceState::parse(passed_on)->members().size();
+  if (travelling != state->members().size()) out["cut"] = true;
+  out["tracestate"] = passed_on;
   nlohmann::json members = nlohmann::json::array();
   for (const auto& [key, value] : state->members()) members.push_back({key, value});
   out["members"] = std::move(members);

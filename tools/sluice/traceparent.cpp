@@ -48,7 +48,9 @@ void add_traceparent(CLI::App& app, Run& run) {
   verb->footer(
       "Prints a JSON object for each: valid; and where it is, version, trace_id, span_id, "
       "sampled,\n"
-      "canonical, tracestate (null where that alone is wrong) and its members.\n\n"
+      "canonical, tracestate as it is passed on (null where that alone is wrong; cut where it has\n"
+      "more than 512 bytes) and its members. White space around a traceparent, also CR, is "
+      "invalid.\n\n"
       "Example: echo 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 |\n"
       "         sluice traceparent --stdin");
   verb->callback([options, &run] { run = [options] { return run_traceparent(*options); }; });

@@ -1,5 +1,10 @@
 // The innermost ScopedContext of a thread; each remembers the one outside of it.
+//
+// Here a tracestate becomes what may be passed on, so that whoever sends within the scope can take
+// it as it is.
 #include "sluice/context.hpp"
+
+#include "transport/bus/envelope_writer.hpp"
 
 #include <cassert>
 
@@ -18,6 +23,7 @@ const Context& current_context() noexcept {
 
 ScopedContext::ScopedContext(Context context) noexcept
     : context_(std::move(context)), outer_(innermost) {
+  bus::settle_tracestate(context_.trace, context_.tracestate);
   innermost = &context_;
 }
 

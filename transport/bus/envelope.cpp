@@ -15,7 +15,7 @@ struct ExtensionHead {
   std::uint16_t id;
   std::uint16_t size;
 };
-static_assert(sizeof(ExtensionHead) == 4);
+static_assert(sizeof(ExtensionHead) == bus::kItemHeadBytes);
 
 constexpr std::size_t padded(std::size_t bytes) { return (bytes + 3) & ~std::size_t{3}; }
 

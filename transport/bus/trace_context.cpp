@@ -1,4 +1,4 @@
-// W3C Trace Context, Recommendation of 23 November 2021.
+// W3C Trace Context, Level 1, Recommendation of 23 November 2021.
 //
 //   traceparent   00-<32 hex: trace>-<16 hex: span>-<2 hex: flags>, lower case, no zero ids
 //   tracestate    member *( "," member ), a member is key "=" value, or empty
@@ -12,13 +12,16 @@
 #include "sluice/trace_context.hpp"
 
 #include "sluice/correlation.hpp"
+#include "transport/bus/envelope_writer.hpp"
 #include "transport/correlation.hpp"
 
 #include <endian.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <functional>
+#include <new>
 #include <numeric>
 #include <utility>
 
@@ -137,7 +140,57 @@ std::vector<const Member*> travelling(const std::vector<Member>& members) {
   return kept;
 }
 
+// `put(key, value)` for each member; false where one is wrong, put says no, or there are too many.
+template <class Put>
+bool read_members(std::string_view text, Put put) {
+  std::size_t count = 0;
+  for (bool more = true; more;) {
+    if (++count > TraceState::kMaxMembers) return false;
+    const std::size_t comma = text.find(',');
+    const std::string_view member = trimmed(text.substr(0, comma));
+    more = comma != std::string_view::npos;
+    if (more) text.remove_prefix(comma + 1);
+    if (member.empty()) continue;
+    const std::size_t equals = member.find('=');
+    if (equals == std::string_view::npos) return false;
+    const std::string_view key = member.substr(0, equals);
+    const std::string_view value = member.substr(equals + 1);
+    if (!is_key(key) || !is_value(value) || !put(key, value)) return false;
+  }
+  return true;
+}
+
+// Whether printing what was read would give the same text, found out without an allocation.
+bool travels_as_it_is(std::string_view text) {
+  if (text.size() > TraceState::kMaxBytes) return false;
+  std::array<std::string_view, TraceState::kMaxMembers> keys;
+  std::size_t count = 0;
+  std::size_t bytes = 0;
+  const bool right = read_members(text, [&](std::string_view key, std::string_view value) {
+    const auto end = keys.begin() + static_cast<std::ptrdiff_t>(count);
+    if (std::find(keys.begin(), end, key) != end) return false;
+    keys[count++] = key;
+    bytes += key.size() + 1 + value.size();
+    return true;
+  });
+  return right && count != 0 && bytes + count - 1 == text.size();
+}
+
 }  // namespace
+
+namespace bus {
+
+void settle_tracestate(const TraceContext& trace, std::string& state) noexcept {
+  if (state.empty() || (trace.valid() && travels_as_it_is(state))) return;
+  try {
+    const auto read = trace.valid() ? TraceState::parse(state) : std::nullopt;
+    state = read ? read->print() : std::string{};
+  } catch (const std::bad_alloc&) {  // it may be left out
+    state.clear();
+  }
+}
+
+}  // namespace bus
 
 bool TraceContext::valid() const noexcept { return any(trace_id) && any(span_id); }
 
@@ -188,22 +241,12 @@ TraceContext child_span(const TraceContext& parent) noexcept {
 
 std::optional<TraceState> TraceState::parse(std::string_view text) {
   TraceState state;
-  std::size_t count = 0;
-  for (bool more = true; more;) {
-    if (++count > kMaxMembers) return std::nullopt;
-    const std::size_t comma = text.find(',');
-    const std::string_view member = trimmed(text.substr(0, comma));
-    more = comma != std::string_view::npos;
-    if (more) text.remove_prefix(comma + 1);
-    if (member.empty()) continue;
-    const std::size_t equals = member.find('=');
-    if (equals == std::string_view::npos) return std::nullopt;
-    const std::string_view key = member.substr(0, equals);
-    const std::string_view value = member.substr(equals + 1);
-    if (!is_key(key) || !is_value(value) || state.get(key)) return std::nullopt;
+  const bool right = read_members(text, [&state](std::string_view key, std::string_view value) {
+    if (state.get(key)) return false;
     state.members_.emplace_back(key, value);
-  }
-  return state;
+    return true;
+  });
+  return right ? std::optional{std::move(state)} : std::nullopt;
 }
 
 std::string TraceState::print() const {

@@ -38,6 +38,28 @@ TEST(Context, ScopesNest) {
   EXPECT_EQ(current_context().hops, 0);
 }
 
+TEST(Context, KeepsOfATracestateWhatMayBePassedOn) {
+  Context context = context_of(1);
+  const auto kept = [&context](const std::string& tracestate) {
+    context.tracestate = tracestate;
+    const ScopedContext scope{context};
+    return current_context().tracestate;
+  };
+  const std::string a = "a=" + std::string(254, '1');
+  const std::string b = "b=" + std::string(253, '2');
+  EXPECT_EQ(kept("foo=1,bar=2"), "foo=1,bar=2");
+  EXPECT_EQ(kept(" foo=1 ,,bar=2\t"), "foo=1,bar=2");
+  EXPECT_EQ(kept(a + "," + b), a + "," + b);  // 512 bytes
+  EXPECT_EQ(kept(a + "," + b + "2"), a);      // 513
+  EXPECT_EQ(kept("foo=1,foo=1"), "");
+  EXPECT_EQ(kept("foo"), "");
+  EXPECT_EQ(kept(std::string(100'000, 'x')), "");
+  context.trace.span_id = {};
+  EXPECT_EQ(kept("foo=1"), "");
+  context.trace = {};
+  EXPECT_EQ(kept("foo=1"), "");
+}
+
 TEST(Context, BelongsToOneThread) {
   const ScopedContext scope{context_of(3)};
   std::thread([] { EXPECT_EQ(current_context().hops, 0); }).join();

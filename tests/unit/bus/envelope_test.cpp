@@ -131,6 +131,24 @@ TEST(Extensions, ThatAreTooLongAreCutOff) {
             bus::Extensions::kMaxBytes);
 }
 
+// Half a topic, tracestate or key would be another one.
+TEST(Extensions, OnlyASentenceIsCutOffAndAtAWholeCharacter) {
+  constexpr std::size_t kMax = bus::Extensions::kMaxBytes;
+  const std::string longer(kMax + 500, 'x');
+  std::string sentence(kMax - 1, 'x');
+  sentence.append("\xc3\xa4rger");
+  bus::Extensions extensions;
+  EXPECT_TRUE(extensions.add(ExtensionId::topic, longer));
+  EXPECT_TRUE(extensions.add(ExtensionId::error, sentence));
+  EXPECT_FALSE(extensions.add(ExtensionId::key, std::string(kMaxHeaderBytes, 'x')));
+  EXPECT_FALSE(extensions.add(ExtensionId::reply_to, std::string_view{}));
+  const auto slot = slot_with({}, extensions);
+  EXPECT_EQ(text(find_extension(slot, *read_envelope(slot), ExtensionId::topic)), longer);
+  EXPECT_EQ(text(find_extension(slot, *read_envelope(slot), ExtensionId::error)),
+            std::string(kMax - 1, 'x'));
+  EXPECT_TRUE(find_extension(slot, *read_envelope(slot), ExtensionId::key).empty());
+}
+
 TEST(Extensions, TogetherStayWithinTheLargestHeader) {
   const std::string large(bus::Extensions::kMaxBytes, 'x');
   bus::Extensions extensions;

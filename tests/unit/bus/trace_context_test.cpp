@@ -1,4 +1,6 @@
-// The vectors are those of the recommendation's text and of the W3C's own test suite, by meaning.
+// Level 1, the Recommendation of 23 November 2021. The vectors are those of its text and of the
+// W3C's own test suite, by meaning; where that suite asks for Level 2 (the flag `random`) it is not
+// followed.
 #include "sluice/trace_context.hpp"
 
 #include "sluice/correlation.hpp"

@@ -35,6 +35,12 @@ TEST(MessageFormat, NamesEverythingThatAMessageHas) {
   EXPECT_EQ(printed("%S %s %P %k %l %x %a"), "0000000000000abc 42 high text 2 6f6e 2.0ms\n");
 }
 
+TEST(MessageFormat, WithoutATraceThereIsNoTraceparent) {
+  MessageFields message = example();
+  message.envelope.span_id = {};
+  EXPECT_EQ(printed("[%T]", message), "[]\n");
+}
+
 TEST(MessageFormat, EndsALineOnce) {
   EXPECT_EQ(printed("%p"), "on\n");
   EXPECT_EQ(printed("%p%n"), "on\n");

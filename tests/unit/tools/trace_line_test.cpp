@@ -52,6 +52,27 @@ TEST(TraceLine, ReadsATracestateBehindATab) {
   EXPECT_EQ(out["members"], json::parse(R"([["rojo","1"],["congo","2"]])"));
 }
 
+TEST(TraceLine, SaysWhatOfATracestateIsPassedOn) {
+  const std::string a = "a=" + std::string(254, '1');
+  const std::string b = "b=" + std::string(253, '2');
+  const json whole = read(std::string{kGood} + '\t' + a + ',' + b, true);  // 512 bytes
+  EXPECT_EQ(whole["tracestate"], a + ',' + b);
+  EXPECT_FALSE(whole.contains("cut"));
+  const json cut = read(std::string{kGood} + '\t' + a + ',' + b + '2', true);
+  EXPECT_EQ(cut["tracestate"], a);
+  EXPECT_EQ(cut["cut"], true);
+  EXPECT_EQ(cut["members"].size(), 2u);
+}
+
+TEST(TraceLine, OwnsNoWhiteSpace) {
+  for (const std::string line : {std::string{kGood} + '\r', std::string{kGood} + ' ',
+                                 std::string{'\t'} + kGood, std::string{kGood} + " \ta=1"}) {
+    EXPECT_EQ(read(line, false), json({{"valid", false}})) << line;
+  }
+  EXPECT_EQ(read(std::string{kGood} + "\t a=1 ,\tb=2 ", true)["tracestate"], "a=1,b=2");
+  EXPECT_TRUE(read(std::string{kGood} + "\ta=1\r", false)["tracestate"].is_null());
+}
+
 TEST(TraceLine, DropsAWrongTracestateAndKeepsTheTrace) {
   const json out = read(std::string{kGood} + "\trojo=1,rojo=2", false);
   EXPECT_EQ(out["valid"], true);
