@@ -14,8 +14,9 @@
 
 namespace sluice {
 
-/// A message on its way, before it is published or after it was taken. Id, kind, call and sizes
-/// stay as they are, whatever an interceptor does to them.
+/// A message on its way, before it is published or after it was taken. Id, kind, codec, hops,
+/// attempt, call and sizes stay as they are, whatever an interceptor does to them. After it was
+/// taken `headers` is a copy for the chain: the receiver's MessageInfo stays as it came.
 struct Intercepted {
   std::string_view topic;
   Envelope& envelope;
@@ -24,7 +25,7 @@ struct Intercepted {
 };
 
 /// Called in the publisher's or subscriber's thread, in the order of the chain when publishing, in
-/// reverse when taking. Must not block. One object may be in many chains.
+/// reverse when taking. Must neither block nor throw. One object may be in many chains.
 class SLUICE_EXPORT Interceptor {
  public:
   virtual ~Interceptor() = default;

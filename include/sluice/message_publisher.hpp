@@ -24,17 +24,24 @@ SLUICE_EXPORT StreamOptions message_stream(std::uint64_t message_bytes = 1'024,
                                            std::uint32_t depth = 64);
 
 /// Called in the publisher's or subscriber's thread, once when the backlog has risen to `high` of
-/// what there is room for, and once when it has fallen back to `low`.
+/// what there is room for, and once when it has fallen back to `low`. A publisher has a backlog and
+/// room in each lane, and tells of each by itself: when something is published, and when a loan is
+/// refused because the lane is full. A subscriber looks now and then when it takes. What is called
+/// must not throw.
 struct Watermarks {
-  double high = 0.8;
-  double low = 0.5;
+  double high = 0.8;  ///< A share of the room: above 0; above 1: never.
+  double low = 0.5;   ///< At most `high`.
   std::function<void(bool above, std::uint64_t backlog)> changed{};
+  /// The same, of publishers only, with the lane: of fewer than four the last one is all the
+  /// others.
+  std::function<void(Priority lane, bool above, std::uint64_t backlog)> lane_changed{};
 };
 
 struct MessagePublisherOptions {
   StreamOptions stream = message_stream();  ///< `pools` without the envelope, which is added.
   Codec codec = Codec::bytes;
-  RateLimitOptions rate{};  ///< The broker's limit for this user holds as well.
+  /// Of what goes to the fallback topic too. The broker's limit for this user holds as well.
+  RateLimitOptions rate{};
   Watermarks watermarks{};
   Interceptors interceptors{};
   /// Keep the last message for who subscribes later with `retained`; an empty one clears it.
@@ -51,7 +58,7 @@ inline constexpr std::uint64_t kMaxRecordedBytes = std::uint64_t{16} << 20;
 /// What is said about one message; the rest comes from the thread's context.
 struct MessageOptions {
   Priority priority = Priority::normal;
-  std::uint64_t ttl_ns = 0;       ///< 0: for ever.
+  std::uint64_t ttl_ns = 0;       ///< From its publication on; 0: for ever.
   std::uint64_t destination = 0;  ///< A node's id; 0: everybody.
   std::uint64_t type_hash = 0;    ///< 0: the stream's.
   std::uint64_t origin_ns = 0;    ///< 0: the context's.
@@ -68,7 +75,9 @@ struct Published {
   std::uint32_t matching = 0;  ///< Subscriptions that there were by the broker's word.
 };
 
-/// A slot with an envelope in it: write the payload, then publish.
+/// A slot with an envelope in it: write the payload, then publish. The message belongs to the
+/// context in which it is published; a tracestate has its place only where the loan was made with
+/// that one, and is left out otherwise.
 class SLUICE_EXPORT MessageLoan {
  public:
   MessageLoan() = default;
@@ -84,7 +93,10 @@ class SLUICE_EXPORT MessageLoan {
  private:
   friend class MessagePublisher;
   Loan loan_;
-  std::size_t header_bytes_ = 0;
+  const void* from_ = nullptr;  // whose
+  std::uint32_t header_bytes_ = 0;
+  bool has_tracestate_ = false;  // the last extension
+  bool sealed_ = false;          // the envelope is written: a batch could not publish it
   MessageOptions options_{};
 };
 
@@ -101,8 +113,8 @@ class SLUICE_EXPORT MessagePublisher {
 
   /// As Publisher::loan; also not_allowed, rejected (too many hops).
   MessageLoan loan(std::uint64_t payload_bytes, const MessageOptions& options = {}) noexcept;
-  /// ok; no_subscriber, rate_limited, what an interceptor says; what Publisher::publish says. The
-  /// loan is empty afterwards in any case.
+  /// ok; no_subscriber, rate_limited, rejected (too many hops), what an interceptor says; what
+  /// Publisher::publish says. The loan is empty afterwards in any case.
   Outcome publish(MessageLoan&& loan) noexcept;
   Outcome publish(MessageLoan&& loan, Published& published) noexcept;
   /// Loan, copy, publish.
@@ -110,8 +122,8 @@ class SLUICE_EXPORT MessagePublisher {
   Outcome publish(std::span<const std::byte> payload, const MessageOptions& options,
                   Published& published) noexcept;
   Outcome publish(std::string_view text, const MessageOptions& options = {}) noexcept;
-  /// All of them, in order; stops at the first that cannot be, returns its outcome, and leaves it
-  /// and the ones behind it.
+  /// All of them, in order, each as by itself; stops at the first that cannot be, returns its
+  /// outcome, and leaves it and the ones behind it.
   Outcome publish(std::span<MessageLoan> loans) noexcept;
   /// Publishes an empty message: nothing is retained any more.
   Outcome clear() noexcept;

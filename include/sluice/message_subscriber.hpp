@@ -26,7 +26,7 @@ class HandledSubscription;
 }
 
 /// One message, in place. Move-only; empty ones say why. As Sample in all that concerns memory;
-/// topic() is valid until its subscriber takes again or ends.
+/// topic() is valid until its subscriber takes again (a batch is taken at once) or ends.
 class SLUICE_EXPORT Message {
  public:
   Message() = default;
@@ -70,10 +70,10 @@ struct MessageSubscriptionOptions {
   /// Begin with the value that each publisher of a retained topic keeps. Sets `history` to 1.
   bool retained = false;
   // What does not pass these is acknowledged and not seen.
-  std::uint64_t type_hash = 0;  ///< Of the message; 0: any.
-  std::uint64_t source = 0;     ///< Node id; 0: any.
-  std::function<bool(const Message&)> predicate{};
-  DuplicateWindowOptions duplicates{};
+  std::uint64_t type_hash = 0;                      ///< Of the message; 0: any.
+  std::uint64_t source = 0;                         ///< Node id; 0: any.
+  std::function<bool(const Message&)> predicate{};  ///< Must not throw.
+  DuplicateWindowOptions duplicates{};              ///< None, unless `count` says how many.
   Interceptors interceptors{};
   Watermarks watermarks{};  ///< Of what waits, against the room there is: see capacity.
   std::uint64_t capacity = 1'024;
@@ -100,6 +100,7 @@ class SLUICE_EXPORT MessageSubscriber {
   /// The next message that passes all filters, or an empty one that says why, as Subscriber::take.
   /// What is no message of the bus is acknowledged and counted as malformed.
   Message take() noexcept;
+  /// Fills `out` from the front; returns how many. What ends meanwhile the next call tells.
   std::size_t take(std::span<Message> out) noexcept;
   Outcome wait(Deadline deadline) noexcept;
   /// Waits and takes; an empty message says timeout, or what take() says.

@@ -199,6 +199,41 @@ TEST_F(DispatcherTest, InStrictOrderNothingOvertakes) {
   }
 }
 
+// In a group it is the order of each member: what one has under retry the others do not wait for.
+TEST_F(DispatcherTest, InAGroupStrictOrderIsThatOfEachMember) {
+  Node a = node("a");
+  MessagePublisher out = publisher(a, "t");
+  HandlerOptions options = group(1'000);
+  options.max_inflight = 1;
+  options.subscription.subscription.credits = 1;
+  std::string order;
+  bool alone = true;
+  const auto handler = [&](const Message& message) -> HandlerResult {
+    if (message.text() == "2" && (alone || order.find('5') == order.npos)) {
+      alone = false;
+      return retry("");
+    }
+    order += message.text();
+    return {};
+  };
+  auto loop = dispatcher(a);
+  value(loop->on("t", handler, options));
+  ASSERT_TRUE(attached(out));
+  for (const char* text : {"1", "2"}) ASSERT_EQ(out.publish(text), Outcome::ok);
+  ASSERT_TRUE(work(*loop, [&] { return !alone; }));
+  for (const char* text : {"3", "4", "5"}) ASSERT_EQ(out.publish(text), Outcome::ok);
+  // The only member: nothing overtakes what it has under retry.
+  for (int i = 0; i < 10; ++i) loop->step(std::chrono::steady_clock::now() + 2ms);
+  EXPECT_EQ(order, "1");
+  auto second = dispatcher(a);
+  value(second->on("t", handler, options));
+  ASSERT_TRUE(attached(out, 2));
+  ASSERT_TRUE(work(*second, [&] { return order.size() == 4; }));
+  EXPECT_EQ(order, "1345");
+  ASSERT_TRUE(work(*loop, [&] { return order.size() == 5; }));
+  EXPECT_EQ(order, "13452");
+}
+
 TEST_F(DispatcherTest, NoMoreIsTakenThanMayBeUnderWay) {
   Node a = node("a");
   MessagePublisher out = publisher(a, "t");

@@ -2,8 +2,10 @@
 //
 // The envelope is written when the message is published, from the options that were given with its
 // loan and from the thread's context: so correlation, trace and origin are carried on without
-// anybody's doing. On the way of a plain event there is no lock, no allocation and no look at a
-// clock; limits, lifetimes and watermarks cost what they need, where they are asked for.
+// anybody's doing. Only a tracestate stands in the slot before, since its length decides where the
+// payload begins; it goes again where the message is published in another context. On the way of a
+// plain event there is no lock, no allocation and no look at a clock; limits, lifetimes and
+// watermarks cost what they need, where they are asked for.
 #include "sluice/message_publisher.hpp"
 
 #include "shm/clock.hpp"
@@ -13,24 +15,33 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
+#include <limits>
 #include <thread>
 #include <utility>
 
 namespace sluice {
 namespace {
 
-constexpr std::size_t kBatch = 32;
 constexpr std::chrono::microseconds kRecordedPause{1'000};
-
-std::uint64_t room_of(const StreamOptions& options) {
-  std::uint64_t most = 0;
-  for (const LaneOptions& lane : options.lanes) most = std::max<std::uint64_t>(most, lane.depth);
-  return most;
-}
 
 TraceContext next_span(const Context& context, const CorrelationId& correlation) noexcept {
   return context.trace.valid() ? child_span(context.trace) : new_trace(correlation);
+}
+
+std::uint64_t expiry_of(std::uint64_t ttl_ns) noexcept {
+  const std::uint64_t now = shm::now_ns();
+  return now + std::min(ttl_ns, std::numeric_limits<std::uint64_t>::max() - now);
+}
+
+// The loan was made in another context: without its tracestate, which is the last extension.
+void forget_other_tracestate(std::span<std::byte> slot, const Envelope& envelope,
+                             const Context& context) noexcept {
+  const auto state = find_extension(slot, envelope, ExtensionId::tracestate);
+  if (state.empty() || bus::text_of_bytes(state) == context.tracestate) return;
+  const auto head = static_cast<std::size_t>(state.data() - slot.data()) - bus::kItemHeadBytes;
+  std::memset(slot.data() + head, 0, envelope.header_bytes - head);
 }
 
 }  // namespace
@@ -65,8 +76,11 @@ StreamOptions message_stream(std::uint64_t message_bytes, std::uint32_t depth) {
 }
 
 MessagePublisher::Impl::Impl(Publisher to, MessagePublisherOptions with, std::uint64_t node)
-    : stream(std::move(to)), options(std::move(with)), node_id(node), rate(options.rate) {
-  room = room_of(options.stream);
+    : stream(std::move(to)),
+      options(std::move(with)),
+      node_id(node),
+      rate(options.rate),
+      watches(options.watermarks.changed || options.watermarks.lane_changed) {
   if (const auto limit = static_cast<double>(stream.messages_per_second()); limit > 0) {
     broker_rate = TokenBucket{{.per_second = limit, .burst = limit}};  // a second's worth at once
   }
@@ -76,6 +90,7 @@ MessageLoan MessagePublisher::Impl::loan(std::uint64_t bytes, const MessageOptio
                                          const bus::Extensions& extensions) noexcept {
   MessageLoan result;
   result.options_ = with;
+  result.from_ = this;
   const Context& context = current_context();
   if (context.hops >= kMaxHops) {
     result.loan_ = Loan{count(Outcome::rejected)};
@@ -83,20 +98,24 @@ MessageLoan MessagePublisher::Impl::loan(std::uint64_t bytes, const MessageOptio
   }
   if (!context.tracestate.empty()) {
     bus::Extensions all = extensions;
-    all.add(ExtensionId::tracestate, context.tracestate);
+    result.has_tracestate_ = all.add(ExtensionId::tracestate, context.tracestate);
     if (loan_behind(all, bytes, result)) return result;
   }
   // Without it, where it does not fit as well.
   if (result.loan_.outcome() == Outcome::too_large || context.tracestate.empty()) {
+    result.has_tracestate_ = false;
     (void)loan_behind(extensions, bytes, result);
   }
-  if (!result) count(result.outcome());
+  if (!result) {
+    count(result.outcome());
+    if (watches && result.outcome() == Outcome::full) look_at(lane_of(with.priority));
+  }
   return result;
 }
 
 bool MessagePublisher::Impl::loan_behind(const bus::Extensions& extensions, std::uint64_t bytes,
                                          MessageLoan& to) noexcept {
-  to.header_bytes_ = extensions.header_bytes();
+  to.header_bytes_ = static_cast<std::uint32_t>(extensions.header_bytes());
   to.loan_ = stream.loan(to.header_bytes_ + bytes, to.options_.priority);
   if (!to.loan_) return false;
   extensions.write(to.loan_.bytes().first(to.header_bytes_));
@@ -105,10 +124,17 @@ bool MessagePublisher::Impl::loan_behind(const bus::Extensions& extensions, std:
 
 Outcome MessagePublisher::Impl::seal(MessageLoan& loan, const Special& special,
                                      MessageId& id) noexcept {
+  if (loan.from_ != this) return Outcome::mismatch;
+  Envelope envelope;
+  if (loan.sealed_) {  // its interceptors have seen it
+    std::memcpy(static_cast<void*>(&envelope), loan.loan_.data(), sizeof envelope);
+    id = envelope.id;
+    return Outcome::ok;
+  }
   const MessageOptions& with = loan.options_;
   const Context& context = current_context();
+  if (context.hops >= kMaxHops) return Outcome::rejected;  // the loan is of another context
   Headers& headers = loan.loan_.headers;
-  Envelope envelope;
   envelope.kind = special.kind;
   envelope.codec = special.codec.value_or(options.codec);
   envelope.flags = special.flags;
@@ -127,29 +153,26 @@ Outcome MessagePublisher::Impl::seal(MessageLoan& loan, const Special& special,
   envelope.source = node_id;
   envelope.destination = with.destination;
   envelope.expires_ns = special.expires_ns;
-  if (with.ttl_ns != 0) envelope.expires_ns = shm::now_ns() + with.ttl_ns;
+  if (with.ttl_ns != 0) envelope.expires_ns = expiry_of(with.ttl_ns);
   envelope.call = special.call;
   if (options.retained) envelope.flags |= kFlagRetained;
   if (stream.sensitive()) envelope.flags |= kFlagSensitive;
   headers.origin_ns = with.origin_ns != 0 ? with.origin_ns : context.origin_ns;
   headers.type_hash = with.type_hash;
   id = envelope.id;
+  if (loan.has_tracestate_) forget_other_tracestate(loan.loan_.bytes(), envelope, context);
 
   if (!options.interceptors.empty()) {
     const Envelope fixed = envelope;
     Intercepted message{stream.topic(), envelope, headers, loan.bytes()};
     for (const std::shared_ptr<Interceptor>& interceptor : options.interceptors) {
       const Outcome outcome = interceptor->publishing(message);
+      bus::keep_fixed(fixed, envelope);
       if (outcome != Outcome::ok) return outcome;
     }
-    envelope.id = fixed.id;
-    envelope.kind = fixed.kind;
-    envelope.call = fixed.call;
-    envelope.header_bytes = fixed.header_bytes;
-    envelope.magic = fixed.magic;
-    envelope.version = fixed.version;
   }
   std::memcpy(loan.loan_.data(), &envelope, sizeof envelope);
+  loan.sealed_ = true;
   return Outcome::ok;
 }
 
@@ -161,48 +184,128 @@ Outcome MessagePublisher::Impl::send(MessageLoan&& loan, const Special& special,
     loan.loan_ = Loan{};
     return count(sealed);
   }
-  const Priority priority = loan.options_.priority;
+  const std::size_t lane = lane_of(loan.options_.priority);
   published.bytes = loan.bytes().size();
   published.queued = static_cast<std::uint32_t>(stream.subscriber_count());
   const Outcome outcome = count(stream.publish(std::move(loan.loan_), published.reference));
   if (outcome != Outcome::ok) loan.loan_ = Loan{};
-  if (options.watermarks.changed && gauge.due()) {
-    gauge.look(options.watermarks, stream.backlog(priority), room);
+  if (watches) {
+    std::array<std::uint32_t, kMaxLanes> sent{};
+    sent[lane] = 1;
+    watch(sent);
   }
   return outcome;
 }
 
 Outcome MessagePublisher::Impl::publish(MessageLoan&& loan, Published& published) noexcept {
   published.matching = static_cast<std::uint32_t>(stream.matching_count());
-  if ((options.need_subscriber || fallback) && loan && stream.subscriber_count() == 0) {
-    const MessageLoan unwanted = std::move(loan);
-    return fallback ? fall_back(unwanted, published) : count(Outcome::no_subscriber);
+  if (loan && unwanted()) {
+    const MessageLoan mine = std::move(loan);
+    return fallback ? fall_back(mine, published) : count(Outcome::no_subscriber);
   }
   if (loan && !admitted()) {
-    const MessageLoan unwanted = std::move(loan);
+    const MessageLoan mine = std::move(loan);
     return count(Outcome::rate_limited);
   }
   return send(std::move(loan), {}, published);
 }
 
+Outcome MessagePublisher::Impl::publish(std::span<MessageLoan> loans) noexcept {
+  while (!loans.empty()) {
+    MessageLoan& first = loans.front();
+    std::size_t done = 1;
+    Outcome outcome = Outcome::ok;
+    if (!first || !unwanted()) {
+      outcome = publish_batch(loans.first(std::min(loans.size(), kBatch)), done);
+    } else if (!fallback) {
+      outcome = count(Outcome::no_subscriber);
+    } else {
+      Published published;
+      outcome = fall_back(first, published);
+      if (outcome == Outcome::ok) first = {};
+    }
+    if (outcome != Outcome::ok) return outcome;
+    loans = loans.subspan(done);
+  }
+  return Outcome::ok;
+}
+
+// With one look for sleepers.
+Outcome MessagePublisher::Impl::publish_batch(std::span<MessageLoan> loans,
+                                              std::size_t& done) noexcept {
+  std::array<Loan, kBatch> batch;
+  std::size_t ready = 0;
+  Outcome why = Outcome::ok;
+  while (ready != loans.size() && why == Outcome::ok) {
+    MessageLoan& loan = loans[ready];
+    MessageId id;
+    why = !loan                          ? loan.outcome()
+          : !loan.sealed_ && !admitted() ? Outcome::rate_limited
+                                         : seal(loan, {}, id);
+    if (why == Outcome::ok) batch[ready++] = std::move(loan.loan_);
+  }
+  const Outcome outcome = stream.publish(std::span{batch.data(), ready});
+  std::array<std::uint32_t, kMaxLanes> sent{};
+  for (done = 0; done != ready && !batch[done]; ++done) {
+    ++sent[lane_of(loans[done].options_.priority)];
+  }
+  counts.published += done;
+  // What could not be published goes back to its owner.
+  for (std::size_t i = done; i != ready; ++i) loans[i].loan_ = std::move(batch[i]);
+  if (watches) watch(sent);
+  if (outcome != Outcome::ok) return count(outcome);
+  return why != Outcome::ok ? count(why) : Outcome::ok;
+}
+
+bool MessagePublisher::Impl::unwanted() const noexcept {
+  return (options.need_subscriber || fallback) && stream.subscriber_count() == 0;
+}
+
 // Copied, since the slot belongs to a stream that nobody reads.
 Outcome MessagePublisher::Impl::fall_back(const MessageLoan& loan, Published& published) noexcept {
+  if (loan.from_ != this) return count(Outcome::mismatch);
   MessagePublisher::Impl& other = *fallback->impl_;
+  if (other.unwanted()) return count(Outcome::no_subscriber);
+  if (!admitted() || !other.admitted()) return count(Outcome::rate_limited);
   bus::Extensions extensions;
   extensions.add(ExtensionId::topic, stream.topic());
   MessageLoan copy = other.loan(loan.bytes().size(), loan.options_, extensions);
-  if (!copy) return copy.outcome();
+  if (!copy) return count(copy.outcome());
   if (!loan.bytes().empty()) {
     std::memcpy(copy.bytes().data(), loan.bytes().data(), loan.bytes().size());
   }
   Special special;
   special.codec = options.codec;
-  if (other.options.need_subscriber && other.stream.subscriber_count() == 0) {
-    return count(Outcome::no_subscriber);
-  }
   const Outcome outcome = other.send(std::move(copy), special, published);
-  if (outcome == Outcome::ok) ++counts.fell_back;
+  if (outcome != Outcome::ok) return count(outcome);
+  ++counts.fell_back;
   return outcome;
+}
+
+std::size_t MessagePublisher::Impl::lane_of(Priority priority) const noexcept {
+  return std::min(static_cast<std::size_t>(priority), options.stream.lanes.size() - 1);
+}
+
+void MessagePublisher::Impl::watch(std::span<const std::uint32_t, kMaxLanes> published) noexcept {
+  for (std::size_t lane = 0; lane != options.stream.lanes.size(); ++lane) {
+    bus::WatermarkGauge& gauge = gauges[lane];
+    if (gauge.above() || (published[lane] != 0 && gauge.due(published[lane]))) look_at(lane);
+  }
+}
+
+// The next look is due when so many more could have reached the mark.
+void MessagePublisher::Impl::look_at(std::size_t lane) noexcept {
+  const Watermarks& marks = options.watermarks;
+  const auto priority = static_cast<Priority>(lane);
+  const std::uint64_t room = options.stream.lanes[lane].depth;
+  const std::uint64_t backlog = stream.backlog(priority);
+  const double left =
+      std::ceil(marks.high * static_cast<double>(room)) - static_cast<double>(backlog);
+  gauges[lane].look_after(static_cast<std::uint64_t>(std::clamp(left, 1.0, 1e6)));
+  if (!gauges[lane].crosses(marks, backlog, room)) return;
+  const bool above = gauges[lane].above();
+  if (marks.changed) marks.changed(above, backlog);
+  if (marks.lane_changed) marks.lane_changed(priority, above, backlog);
 }
 
 bool MessagePublisher::Impl::admitted() noexcept {
@@ -240,14 +343,18 @@ Result<MessagePublisher> MessagePublisher::create(Node& node, std::string_view t
     options.stream.lanes = {{depth, 1}};
   }
   if (options.stream.pools.empty()) options.stream.pools = message_stream().pools;
-  if (options.watermarks.changed && !(options.watermarks.low <= options.watermarks.high)) {
+  if ((options.watermarks.changed || options.watermarks.lane_changed) &&
+      !(options.watermarks.low <= options.watermarks.high)) {
     return Error{Errc::invalid_argument, 0,
                  "the low watermark lies above the high one; give a low one that is smaller"};
   }
   std::unique_ptr<MessagePublisher> fallback;
   if (!options.fallback_topic.empty()) {
     MessagePublisherOptions other;
-    other.stream = options.stream;
+    // The topic it was for has room too.
+    const std::array<std::size_t, 1> named{topic.size()};
+    other.stream = bus::with_headers(
+        options.stream, std::min(header_bytes_for(named), kMaxHeaderBytes) - sizeof(Envelope));
     other.codec = options.codec;
     other.interceptors = options.interceptors;
     other.need_subscriber = true;
@@ -299,34 +406,8 @@ Outcome MessagePublisher::publish(std::string_view text, const MessageOptions& o
   return publish(bus::bytes_of_text(text), options);
 }
 
-// In batches, each with one look for sleepers.
 Outcome MessagePublisher::publish(std::span<MessageLoan> loans) noexcept {
-  std::array<Loan, kBatch> batch;
-  Published published;
-  while (!loans.empty()) {
-    const std::size_t most = std::min(loans.size(), kBatch);
-    std::size_t ready = 0;
-    Outcome why = Outcome::ok;
-    while (ready != most && why == Outcome::ok) {
-      MessageLoan& loan = loans[ready];
-      why = !loan ? loan.outcome()
-            : impl_->options.need_subscriber && stream().subscriber_count() == 0
-                ? Outcome::no_subscriber
-            : !impl_->admitted() ? Outcome::rate_limited
-                                 : impl_->seal(loan, {}, published.id);
-      if (why == Outcome::ok) batch[ready++] = std::move(loan.loan_);
-    }
-    const Outcome outcome = stream().publish(std::span{batch.data(), ready});
-    std::size_t done = 0;
-    while (done != ready && !batch[done]) ++done;
-    impl_->counts.published += done;
-    // What could not be published goes back to its owner.
-    for (std::size_t i = done; i != ready; ++i) loans[i].loan_ = std::move(batch[i]);
-    if (outcome != Outcome::ok) return impl_->count(outcome);
-    if (why != Outcome::ok) return impl_->count(why);
-    loans = loans.subspan(most);
-  }
-  return Outcome::ok;
+  return impl_->publish(loans);
 }
 
 Outcome MessagePublisher::clear() noexcept { return publish(std::span<const std::byte>{}); }

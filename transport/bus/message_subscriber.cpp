@@ -11,6 +11,7 @@
 
 #include "shm/clock.hpp"
 #include "transport/bus/message_publisher_impl.hpp"
+#include "transport/subscriber_impl.hpp"
 
 #include <algorithm>
 #include <array>
@@ -43,6 +44,8 @@ struct MessageSubscriber::Impl {
   bool pass_interceptors(Message& message) noexcept;
   bool note_place(Message& message) noexcept;
   Position& position_of(std::uint64_t stream_id) noexcept;
+  [[nodiscard]] bool attached(std::uint64_t stream_id) const noexcept;
+  void watch() noexcept;
 
   Subscriber stream;
   MessageSubscriptionOptions options;
@@ -64,9 +67,9 @@ MessageSubscriber::Impl::Position& MessageSubscriber::Impl::position_of(
   for (position = 0; position != positions.size(); ++position) {
     if (positions[position].stream_id == stream_id) return positions[position];
   }
-  // Streams that are over are not told of; the oldest make room.
-  if (positions.size() >= kForgetStreamsAt + 2 * stream.stream_count()) {
-    positions.erase(positions.begin());
+  // Streams that are over are not told of: they are found out when there are many.
+  if (positions.size() >= kForgetStreamsAt + 2 * stream.impl_->streams.size()) {
+    std::erase_if(positions, [this](const Position& p) { return !attached(p.stream_id); });
   }
   try {
     positions.push_back({stream_id, {}});
@@ -75,6 +78,12 @@ MessageSubscriber::Impl::Position& MessageSubscriber::Impl::position_of(
   }
   position = positions.size() - 1;
   return positions.back();
+}
+
+bool MessageSubscriber::Impl::attached(std::uint64_t stream_id) const noexcept {
+  const auto& streams = stream.impl_->streams;
+  return std::any_of(streams.begin(), streams.end(),
+                     [stream_id](const auto& s) { return s.stream_id == stream_id; });
 }
 
 // Whether it is the first one of its stream and lane here: nothing is missing before that.
@@ -99,10 +108,7 @@ bool MessageSubscriber::Impl::pass_interceptors(Message& message) noexcept {
   Intercepted intercepted{message.topic_, message.envelope_, headers, message.payload()};
   for (auto it = options.interceptors.rbegin(); it != options.interceptors.rend(); ++it) {
     const Outcome outcome = (*it)->taken(intercepted);
-    message.envelope_.header_bytes = fixed.header_bytes;
-    message.envelope_.id = fixed.id;
-    message.envelope_.kind = fixed.kind;
-    message.envelope_.call = fixed.call;
+    bus::keep_fixed(fixed, message.envelope_);
     if (outcome != Outcome::ok) return false;
   }
   return true;
@@ -156,6 +162,7 @@ Context Message::context() const {
   context.correlation = info().correlation;
   context.trace = {envelope_.trace_id, envelope_.span_id, envelope_.trace_flags};
   context.tracestate = bus::text_of_bytes(extension(ExtensionId::tracestate));
+  bus::settle_tracestate(context.trace, context.tracestate);
   context.origin_ns = info().origin_ns;
   if (envelope_.kind == MessageKind::request) context.deadline_ns = envelope_.expires_ns;
   context.hops = envelope_.hops;
@@ -201,10 +208,17 @@ MessageSubscriber::MessageSubscriber(MessageSubscriber&&) noexcept = default;
 MessageSubscriber& MessageSubscriber::operator=(MessageSubscriber&&) noexcept = default;
 MessageSubscriber::~MessageSubscriber() = default;
 
-Message MessageSubscriber::take() noexcept {
-  if (impl_->options.watermarks.changed && impl_->gauge.due()) {
-    impl_->gauge.look(impl_->options.watermarks, impl_->stream.backlog(), impl_->options.capacity);
+// Small rooms are filled between few looks.
+void MessageSubscriber::Impl::watch() noexcept {
+  const std::uint64_t backlog = stream.backlog();
+  gauge.look_after(options.capacity / 8);
+  if (gauge.crosses(options.watermarks, backlog, options.capacity)) {
+    options.watermarks.changed(gauge.above(), backlog);
   }
+}
+
+Message MessageSubscriber::take() noexcept {
+  if (impl_->options.watermarks.changed && impl_->gauge.due()) impl_->watch();
   Message message;  // one for all tries, which is made where the caller wants it
   for (;;) {
     message.sample_ = impl_->stream.take();
@@ -225,7 +239,9 @@ std::size_t MessageSubscriber::take(std::span<Message> out) noexcept {
     out[n] = take();
     if (!out[n]) break;
     ++n;
+    impl_->stream.impl_->keeps_streams = true;  // their topics stand there
   }
+  impl_->stream.impl_->keeps_streams = false;
   return n;
 }
 
