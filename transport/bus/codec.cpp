@@ -6,6 +6,9 @@
 #include <nlohmann/json.hpp>
 
 #include <array>
+#include <cstdio>
+#include <string>
+#include <utility>
 
 namespace sluice {
 namespace {
@@ -62,14 +65,16 @@ std::string base64(std::span<const std::byte> bytes) {
 
 void put_payload(json& out, const Message& message) {
   const Codec codec = message.envelope().codec;
-  const std::string_view text = message.text();
-  if (codec == Codec::json && is_json(text)) {
-    out["payload"] = json::parse(text);
-  } else if (codec == Codec::text || codec == Codec::json) {
-    out["text"] = text;
-  } else {
+  if (codec != Codec::text && codec != Codec::json) {
     out["bytes"] = message.payload().size();
     out["base64"] = base64(message.payload());
+    return;
+  }
+  std::string text{message.text()};  // once: the sender can change it while it is looked at
+  if (codec == Codec::json && is_json(text)) {
+    out["payload"] = json::parse(text, nullptr, false);
+  } else {
+    out["text"] = std::move(text);
   }
 }
 
@@ -94,7 +99,6 @@ std::string to_json(const Message& message) {
       {"codec", to_string(e.codec)},
       {"id", to_string(e.id)},
       {"correlation", to_string(info.correlation)},
-      {"traceparent", to_traceparent({e.trace_id, e.span_id, e.trace_flags})},
       {"source", hex(e.source)},
       {"sequence", info.sequence},
       {"priority", static_cast<unsigned>(info.priority)},
@@ -108,10 +112,9 @@ std::string to_json(const Message& message) {
   if (e.kind == MessageKind::request || e.kind == MessageKind::reply) out["call"] = e.call;
   if (e.kind == MessageKind::reply) out["status"] = e.status;
   if (message.deliveries_before() != 0) out["deliveries_before"] = message.deliveries_before();
-  const auto state = message.extension(ExtensionId::tracestate);
-  if (!state.empty()) {
-    out["tracestate"] = std::string_view{reinterpret_cast<const char*>(state.data()), state.size()};
-  }
+  const Context context = message.context();
+  if (context.trace.valid()) out["traceparent"] = to_traceparent(context.trace);
+  if (!context.tracestate.empty()) out["tracestate"] = context.tracestate;
   put_payload(out, message);
   return out.dump(-1, ' ', false, json::error_handler_t::replace);
 }
