@@ -78,7 +78,7 @@ inline MessagePublisherOptions flatbuffer_publisher(std::string_view type_name,
 }
 
 /// A copy of what was built: of a finished `flatbuffers::FlatBufferBuilder`, or what else has
-/// GetBufferPointer() and GetSize(). too_large: beyond the publisher's max_bytes.
+/// GetBufferPointer() and GetSize(). too_large: the slots are smaller.
 template <class Builder>
 Outcome publish_flatbuffer(MessagePublisher& publisher, const Builder& finished,
                            const MessageOptions& options = {}) {

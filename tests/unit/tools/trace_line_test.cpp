@@ -65,8 +65,8 @@ TEST(TraceLine, SaysWhatOfATracestateIsPassedOn) {
 }
 
 TEST(TraceLine, OwnsNoWhiteSpace) {
-  for (const std::string line : {std::string{kGood} + '\r', std::string{kGood} + ' ',
-                                 std::string{'\t'} + kGood, std::string{kGood} + " \ta=1"}) {
+  for (const std::string& line : {std::string{kGood} + '\r', std::string{kGood} + ' ',
+                                  std::string{'\t'} + kGood, std::string{kGood} + " \ta=1"}) {
     EXPECT_EQ(read(line, false), json({{"valid", false}})) << line;
   }
   EXPECT_EQ(read(std::string{kGood} + "\t a=1 ,\tb=2 ", true)["tracestate"], "a=1,b=2");
