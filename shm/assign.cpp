@@ -26,9 +26,11 @@ bool Publisher::tend() noexcept {
 
 void Publisher::assign() noexcept {
   bool waits = false;
+  std::size_t takers = 0;
   for (const std::unique_ptr<Group>& group : groups_) {
     if (group->has_members()) {
       if (serve(*group)) waits = true;
+      takers += group->takers();
     } else if (group->durable()) {
       if (ended_ || group->has_waited(now_ns(), durable_keep_ns_)) {
         dissolve(*group);
@@ -37,6 +39,8 @@ void Publisher::assign() noexcept {
       }
     }
   }
+  // relaxed: a count
+  takers_.store(static_cast<std::uint32_t>(takers), std::memory_order_relaxed);
   // relaxed: a flag that stands alone
   group_waits_.store(waits, std::memory_order_relaxed);
 }

@@ -50,6 +50,12 @@ void Group::leave(GroupMember& member) noexcept {
   std::erase(members_, &member);
 }
 
+std::size_t Group::takers() const noexcept {
+  std::size_t count = 0;
+  for (const GroupMember* const member : members_) count += member->takes_more() ? 1 : 0;
+  return count;
+}
+
 bool Group::read(GroupMember& member) noexcept {
   // sync room, cursor, returned (publisher): after our ticket was stored; what the member did with
   // the entries, and what it said of them, comes before

@@ -70,12 +70,15 @@ struct GroupMember {
   std::uint32_t ticket = 0;  // that its wants_room shows for us
 
   [[nodiscard]] std::uint64_t outstanding() const noexcept { return assigned - settled; }
-  /// May be given more. Of a state that there is not nothing is concluded.
-  [[nodiscard]] bool has_credit() const noexcept {
+  /// Takes what is new, now or when it has a credit. Of a state that there is not nothing is
+  /// concluded.
+  [[nodiscard]] bool takes_more() const noexcept {
     const std::uint32_t state = load_state(load);
-    return outstanding() < credits && state != static_cast<std::uint32_t>(WorkerState::draining) &&
+    return state != static_cast<std::uint32_t>(WorkerState::draining) &&
            state != static_cast<std::uint32_t>(WorkerState::gone);
   }
+  /// May be given more.
+  [[nodiscard]] bool has_credit() const noexcept { return outstanding() < credits && takes_more(); }
   /// Who has less of this is given the next entry.
   [[nodiscard]] std::uint64_t burden() const noexcept;
 };
@@ -95,6 +98,8 @@ class Group {
   [[nodiscard]] const GroupName& name() const noexcept { return name_; }
   [[nodiscard]] bool has_members() const noexcept { return !members_.empty(); }
   [[nodiscard]] const std::vector<GroupMember*>& members() const noexcept { return members_; }
+  /// Of these, those that take what is new, by what they last said.
+  [[nodiscard]] std::size_t takers() const noexcept;
   /// All entries of the lane below are settled.
   [[nodiscard]] std::uint64_t oldest(std::uint32_t lane) const noexcept {
     return lanes_[lane].oldest;

@@ -96,8 +96,9 @@ class Publisher {
   void revoke_pool(std::uint32_t pool) noexcept;
 
   /// How far a message has come; looks at every reader. See sluice::Publisher, as for the next
-  /// four.
+  /// five.
   [[nodiscard]] Reach reached(const Reference& message) noexcept;
+  [[nodiscard]] bool is_assigned(const Reference& message) noexcept;
   [[nodiscard]] Outcome handled_by(const Reference& message, const GroupName& group) noexcept;
   /// Sleeps while it waits, and lets visitors in. mismatch: no message of this stream.
   Outcome wait_reached(const Reference& message, ReachLevel level,
@@ -156,6 +157,12 @@ class Publisher {
   [[nodiscard]] std::size_t acknowledging_count() const noexcept {
     // relaxed: a count
     return acknowledging_.load(std::memory_order_relaxed);
+  }
+
+  /// Members of groups that take what is new, as of the last time that somebody looked.
+  [[nodiscard]] std::size_t taker_count() const noexcept {
+    // relaxed: a count
+    return takers_.load(std::memory_order_relaxed);
   }
 
   /// Its pools change in add_pool.
@@ -399,6 +406,7 @@ class Publisher {
   std::uint32_t room_ticket_ = 0;
   Word32 joined_{0};  // counts members that joined a group, for an owner that waits for one
   std::atomic<std::uint32_t> acknowledging_{0};
+  std::atomic<std::uint32_t> takers_{0};
   std::uint32_t held_granted_ = 0;
   const Registration* waits_for_ = nullptr;  // the owner sleeps on its page
 

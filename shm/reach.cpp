@@ -71,6 +71,15 @@ Outcome Publisher::handled_by(const Reference& message, const GroupName& name) n
   return group.keeps() ? Outcome::empty : Outcome::no_subscriber;
 }
 
+bool Publisher::is_assigned(const Reference& message) noexcept {
+  if (!knows(message)) return false;
+  const OwnerInside inside{lock_};
+  look_only();
+  return std::any_of(groups_.begin(), groups_.end(), [&](const auto& group) {
+    return group->find(message.lane, message.sequence).member != nullptr;
+  });
+}
+
 // Needs a recent look.
 Publisher::Survey Publisher::survey(const Reference& message) noexcept {
   const std::uint32_t index = message.lane;

@@ -253,6 +253,7 @@ void NodeImpl::link_down(const Error& why) {
   log(LogLevel::warning, "the broker is away: " + why.message);
   // Who was not admitted yet asks again; the page that was offered says that its reader is gone.
   for (const auto& [id, subscribed] : subscriptions_) subscribed.subscription->forsake_all();
+  for (const auto& [id, published] : publications_) published.publication->forget_matching();
 }
 
 void NodeImpl::link_changed() {

@@ -121,6 +121,8 @@ bool Publication::has_reader_of(std::uint64_t node_id) const {
 
 void Publication::accepted(const protocol::AdvertisedT& answer) {
   set_matching(answer.matching);
+  // relaxed: a flag that stands alone; who sees it too early waits a little for the count
+  matching_is_known_.store(true, std::memory_order_relaxed);
   offer_.sensitive = offer_.sensitive || answer.sensitive;
   if (offer_.sensitive) stream_.make_sensitive();
   // relaxed: figures that stand alone; the node's lock is between this and who made the publisher
@@ -139,6 +141,11 @@ void Publication::accepted(const protocol::AdvertisedT& answer) {
 void Publication::set_matching(std::uint32_t count) {
   // relaxed: a figure that stands alone
   matching_.store(count, std::memory_order_relaxed);
+}
+
+void Publication::forget_matching() {
+  // relaxed: a flag that stands alone
+  matching_is_known_.store(false, std::memory_order_relaxed);
 }
 
 void Publication::revoke() {

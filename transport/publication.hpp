@@ -55,6 +55,8 @@ class Publication {
   /// What the broker said to the advertisement. Said again after a restart, the stricter holds.
   void accepted(const protocol::AdvertisedT& answer);
   void set_matching(std::uint32_t count);
+  /// The broker is away: what it said last says nothing of who may come.
+  void forget_matching();
 
   // Of any thread.
   /// Messages.
@@ -65,6 +67,11 @@ class Publication {
   [[nodiscard]] std::uint32_t matching() const noexcept {
     // relaxed: a figure that stands alone
     return matching_.load(std::memory_order_relaxed);
+  }
+  /// Whether a broker that is there has said so.
+  [[nodiscard]] bool matching_is_known() const noexcept {
+    // relaxed: as above
+    return matching_is_known_.load(std::memory_order_relaxed);
   }
   [[nodiscard]] bool sensitive() const noexcept {
     return sensitive_.load(std::memory_order_relaxed);  // relaxed: as above
@@ -93,6 +100,7 @@ class Publication {
   bool has_groups_ = false;                     // there was a member of one
   std::atomic<bool> revoked_{false};
   std::atomic<std::uint32_t> matching_{0};
+  std::atomic<bool> matching_is_known_{false};
   std::atomic<bool> sensitive_;
   std::atomic<bool> durable_{false};
   std::atomic<std::uint64_t> messages_per_second_{0};

@@ -66,6 +66,9 @@ std::uint32_t Publisher::backlog(Priority priority) noexcept {
 Reach Publisher::reached(const Reference& message) noexcept {
   return impl_->stream->reached(message);
 }
+bool Publisher::is_assigned(const Reference& message) noexcept {
+  return impl_->stream->is_assigned(message);
+}
 Outcome Publisher::handled_by(const Reference& message, const GroupName& group) noexcept {
   return impl_->stream->handled_by(message, group);
 }
@@ -89,6 +92,10 @@ std::size_t Publisher::matching_count() const noexcept {
   if (!impl_->publication) return attached;
   return std::max<std::size_t>(attached, impl_->publication->matching());
 }
+bool Publisher::matching_is_known() const noexcept {
+  return !impl_->publication || impl_->publication->matching_is_known();
+}
+std::size_t Publisher::taker_count() const noexcept { return impl_->stream->taker_count(); }
 bool Publisher::sensitive() const noexcept {
   return impl_->publication ? impl_->publication->sensitive() : impl_->sensitive;
 }

@@ -348,6 +348,15 @@ std::string_view Subscriber::topic(const Sample& sample) const noexcept {
   const transport::Attachment* stream = impl_->origin(sample, sample.reader_);
   return stream != nullptr && stream->topic ? std::string_view{*stream->topic} : std::string_view{};
 }
+std::uint64_t Subscriber::node_id(const Sample& sample) const noexcept {
+  const transport::Attachment* stream = impl_->origin(sample, sample.reader_);
+  return stream != nullptr ? stream->node_id : 0;
+}
+std::uint64_t Subscriber::held() const noexcept {
+  std::uint64_t total = 0;
+  for (const transport::Attachment& stream : impl_->streams) total += stream.reader->held();
+  return total;
+}
 std::size_t Subscriber::stream_count() const noexcept {
   impl_->take_in();
   return impl_->streams.size();

@@ -134,8 +134,8 @@ Result<Subscription::Request> Subscription::open(const protocol::FoundT& found,
   pending.arena = arena->fd;
   pending.node_id = found.node_id;
   pending.blind = request.attach.has_event == false;
-  pending.attachment = {found.stream_id, std::make_unique<const std::string>(found.topic),
-                        found.node, std::move(*reader)};
+  pending.attachment = {found.stream_id, std::make_unique<const std::string>(found.topic), found.node,
+                        std::move(*reader), found.node_id};
   return request;
 }
 

@@ -34,6 +34,7 @@ struct Attachment {
   std::unique_ptr<const std::string> topic;  // stays where it is; null: no node's
   std::string node;
   shm::ReaderPtr reader;
+  std::uint64_t node_id = 0;    // by the broker's word
   bool publisher_gone = false;  // no pool will come any more
   bool resolved_from = false;   // since the last Subscriber::forget_ended()
   bool forgettable = false;     // it had ended at the last one

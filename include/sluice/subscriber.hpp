@@ -116,8 +116,13 @@ class SLUICE_EXPORT Subscriber {
   /// The topic that a sample of this subscription came by; empty for connect. Valid until the
   /// subscriber takes again, forgets streams that have ended, or ends.
   [[nodiscard]] std::string_view topic(const Sample& sample) const noexcept;
+  /// Of the node that publishes the stream of a sample of this subscription, by the broker's word:
+  /// a message can say anything of itself. 0 for connect.
+  [[nodiscard]] std::uint64_t node_id(const Sample& sample) const noexcept;
   /// Streams that are attached now.
   [[nodiscard]] std::size_t stream_count() const noexcept;
+  /// Samples of these that are not released yet, in whatever thread.
+  [[nodiscard]] std::uint64_t held() const noexcept;
   /// Summed over all streams, also those that have ended; of the quantiles the largest.
   [[nodiscard]] SubscriptionStats stats() const noexcept;
 

@@ -304,6 +304,33 @@ TEST(Load, WhoIsDrainingFinishesWhatItHas) {
   EXPECT_EQ(drain(*a), (Numbers{3, 4}));
 }
 
+TEST(Load, WhoIsDrainingCountsAsTakerNoMore) {
+  LocalLink link(work_stream());
+  shm::Publisher& publisher = link.publisher();
+  EXPECT_EQ(publisher.taker_count(), 0u);
+  const auto is_assigned = [&](std::uint64_t sequence) {
+    return publisher.is_assigned({publisher.geometry().stream_id, sequence, 0, 0});
+  };
+  ReaderPtr a = link.attach(worker());
+  EXPECT_EQ(publisher.taker_count(), 1u);
+  publish(link, 1, 1);
+  EXPECT_TRUE(is_assigned(1));
+  a->tell_load(WorkerState::draining, 0);
+  publish(link, 2, 2);
+  EXPECT_EQ(publisher.taker_count(), 0u);
+  EXPECT_TRUE(is_assigned(1)) << "what it has it will finish";
+  EXPECT_FALSE(is_assigned(2));
+  EXPECT_FALSE(is_assigned(3)) << "was never published";
+  a->tell_load(WorkerState::busy, 0);
+  publisher.collect();
+  EXPECT_EQ(publisher.taker_count(), 1u);
+  EXPECT_TRUE(is_assigned(2));
+  a.reset();
+  publisher.collect();
+  EXPECT_EQ(publisher.taker_count(), 0u);
+  EXPECT_FALSE(is_assigned(2));
+}
+
 TEST(Load, WhoIsReadyAgainSaysSoToAPublisherThatIsIdle) {
   LocalLink link(work_stream());
   link.use_room_event(UniqueFd{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)});
