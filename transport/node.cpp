@@ -22,12 +22,17 @@ Result<Node> Node::create(NodeOptions options) {
 }
 
 Result<Publisher> Node::advertise(std::string_view topic, const StreamOptions& options) {
+  return advertise(topic, options, true);
+}
+
+Result<Publisher> Node::advertise(std::string_view topic, const StreamOptions& options, bool wait) {
   StreamOptions named = options;
   if (named.label.empty()) named.label = std::string(topic.substr(0, 63));
   auto stream = shm::Publisher::create(named);
   if (!stream) return std::move(stream).error();
   auto impl = std::make_unique<Publisher::Impl>();  // nothing may fail once it is known
-  auto publication = impl_->advertise(std::string(topic), **stream, named);
+  const auto answer = wait ? NodeImpl::Answer::wait : NodeImpl::Answer::later;
+  auto publication = impl_->advertise(std::string(topic), **stream, named, answer);
   if (!publication) return std::move(publication).error();
   impl->stream = std::move(*stream);
   impl->publication = std::move(*publication);

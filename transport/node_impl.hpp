@@ -42,10 +42,13 @@ class NodeImpl final : private transport::LinkOwner {
   /// Waits up to `timeout_ms` (-1: without end) and does what is due.
   void step(int timeout_ms);
 
-  /// `stream` must live until withdraw().
+  /// `stream` must live until withdraw(). Who does not wait for the broker's answer gets one that
+  /// is made known as soon as there is a broker, and is revoked if that refuses it.
+  enum class Answer : std::uint8_t { wait, later };
   Result<std::shared_ptr<transport::Publication>> advertise(std::string topic,
                                                             shm::Publisher& stream,
-                                                            const StreamOptions& options);
+                                                            const StreamOptions& options,
+                                                            Answer answer);
   void withdraw(std::uint64_t stream_id);
   /// Hands a pool that was added to the stream to all its readers.
   Result<void> announce_pool(std::uint64_t stream_id, std::uint32_t pool, shm::UniqueFd fd);

@@ -16,7 +16,8 @@ constexpr std::uint64_t kTendNs = 100'000'000;
 
 Result<std::shared_ptr<transport::Publication>> NodeImpl::advertise(std::string topic,
                                                                     shm::Publisher& stream,
-                                                                    const StreamOptions& options) {
+                                                                    const StreamOptions& options,
+                                                                    Answer answer) {
   if (auto valid = check_topic(topic); !valid) return std::move(valid).error();
   std::unique_lock lock{mutex_};
   Published published;
@@ -25,8 +26,11 @@ Result<std::shared_ptr<transport::Publication>> NodeImpl::advertise(std::string 
   const std::uint64_t id = published.publication->stream_id();
   publications_[id] = published;
   try {
+    // A refusal that comes when nobody waits for it is treated as one that comes after a restart.
+    if (answer == Answer::later) *published.registered = Result<void>{};
     if (link_.state() == transport::Link::State::up) send(published);
-    auto registered = await_registered(lock, published.registered);
+    auto registered = answer == Answer::later ? **published.registered
+                                              : await_registered(lock, published.registered);
     if (registered) return published.publication;
     if (published.registered->has_value()) {
       publications_.erase(id);

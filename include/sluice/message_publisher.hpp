@@ -154,6 +154,10 @@ class SLUICE_EXPORT MessagePublisher {
   friend class StateKeeper;
   struct Impl;
   explicit MessagePublisher(std::unique_ptr<Impl> impl) noexcept;
+  // `wait`: for the broker's answer. Else it can be published to at once, and is made known as soon
+  // as there is a broker; one that is refused then says not_allowed.
+  static Result<MessagePublisher> create(Node& node, std::string_view topic,
+                                         MessagePublisherOptions options, bool wait);
   std::unique_ptr<Impl> impl_;
 };
 

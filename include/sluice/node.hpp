@@ -85,7 +85,9 @@ class SLUICE_EXPORT Node {
   void dispatch();
 
  private:
+  friend class MessagePublisher;
   explicit Node(std::shared_ptr<class NodeImpl> impl) noexcept;
+  Result<Publisher> advertise(std::string_view topic, const StreamOptions& options, bool wait);
   std::shared_ptr<class NodeImpl> impl_;
 };
 

@@ -336,6 +336,11 @@ Outcome MessagePublisher::Impl::count(Outcome outcome) noexcept {
 
 Result<MessagePublisher> MessagePublisher::create(Node& node, std::string_view topic,
                                                   MessagePublisherOptions options) {
+  return create(node, topic, std::move(options), true);
+}
+
+Result<MessagePublisher> MessagePublisher::create(Node& node, std::string_view topic,
+                                                  MessagePublisherOptions options, bool wait) {
   if (options.retained) {
     // One value, whatever the priority: one lane.
     std::uint32_t depth = 1;
@@ -358,11 +363,11 @@ Result<MessagePublisher> MessagePublisher::create(Node& node, std::string_view t
     other.codec = options.codec;
     other.interceptors = options.interceptors;
     other.need_subscriber = true;
-    auto made = create(node, options.fallback_topic, std::move(other));
+    auto made = create(node, options.fallback_topic, std::move(other), wait);
     if (!made) return std::move(made).error();
     fallback = std::make_unique<MessagePublisher>(std::move(*made));
   }
-  auto stream = node.advertise(topic, bus::with_headers(options.stream, bus::kHeaderRoom));
+  auto stream = node.advertise(topic, bus::with_headers(options.stream, bus::kHeaderRoom), wait);
   if (!stream) return std::move(stream).error();
   auto impl = std::make_unique<Impl>(std::move(*stream), std::move(options), node.id());
   impl->fallback = std::move(fallback);
