@@ -12,7 +12,7 @@ std::uint64_t GroupMember::burden() const noexcept {
 
 Group::Group(const GroupName& name, const std::array<std::uint32_t, kMaxLanes>& ring_entries,
              std::size_t max_members)
-    : name_(name) {
+    : name_(name), records_(name == kRecorderGroup) {
   for (std::uint32_t i = 0; i < kMaxLanes && ring_entries[i] != 0; ++i) {
     lanes_[i].mask = ring_entries[i] - 1;
     lanes_[i].unsettled.resize(ring_entries[i]);
@@ -51,6 +51,7 @@ void Group::leave(GroupMember& member) noexcept {
 }
 
 std::size_t Group::takers() const noexcept {
+  if (records_) return 0;
   std::size_t count = 0;
   for (const GroupMember* const member : members_) count += member->takes_more() ? 1 : 0;
   return count;

@@ -98,7 +98,8 @@ class Group {
   [[nodiscard]] const GroupName& name() const noexcept { return name_; }
   [[nodiscard]] bool has_members() const noexcept { return !members_.empty(); }
   [[nodiscard]] const std::vector<GroupMember*>& members() const noexcept { return members_; }
-  /// Of these, those that take what is new, by what they last said.
+  /// Of these, those that take what is new, by what they last said. Of recorders, who do not work
+  /// on it: none.
   [[nodiscard]] std::size_t takers() const noexcept;
   /// All entries of the lane below are settled.
   [[nodiscard]] std::uint64_t oldest(std::uint32_t lane) const noexcept {
@@ -209,6 +210,7 @@ class Group {
   std::size_t turn_ = 0;               // who is asked first
   std::uint32_t next_number_ = 1;
   std::uint64_t empty_since_ns_ = 0;  // 0: not seen yet
+  bool records_ = false;
   bool durable_ = false;
   bool dissolved_ = false;
 };

@@ -76,7 +76,8 @@ bool Publisher::is_assigned(const Reference& message) noexcept {
   const OwnerInside inside{lock_};
   look_only();
   return std::any_of(groups_.begin(), groups_.end(), [&](const auto& group) {
-    return group->find(message.lane, message.sequence).member != nullptr;
+    return group->name() != kRecorderGroup &&
+           group->find(message.lane, message.sequence).member != nullptr;
   });
 }
 

@@ -69,7 +69,7 @@ struct Envelope {
   std::uint8_t trace_flags = 0;
   std::uint8_t reserved0 = 0;
   std::uint16_t header_bytes = 96;
-  std::uint16_t status = 0;  ///< Of a reply: StatusCode.
+  std::uint16_t status = 0;  ///< Of a reply: StatusCode. Of a request: RequesterOptions::max_calls.
   MessageId id;
   std::array<std::uint8_t, 16> trace_id{};
   std::array<std::uint8_t, 8> span_id{};
@@ -88,12 +88,11 @@ static_assert(offsetof(Envelope, id) == 16 && offsetof(Envelope, expires_ns) == 
 
 enum class ExtensionId : std::uint16_t {
   tracestate = 1,  ///< As in W3C Trace Context; at most 512 bytes.
-  reply_to = 2,    ///< Of a request: the topic for replies.
+  reply_to = 2,    ///< The topic for replies, where programs agree on one; a Requester's need none.
   error = 3,       ///< Of a reply that is not ok: a sentence.
   topic = 4,       ///< Of a dead letter or of what is sent again: the topic it was for.
   reason = 5,      ///< Of a dead letter: DeadLetterReason, count, first and last time.
   key = 6,         ///< Of state: the revision.
-  max_calls = 7,   ///< Of a request: how many replies its requester may have waiting, 32 bits.
 };
 inline constexpr std::size_t kMaxHeaderBytes = 4'096;
 

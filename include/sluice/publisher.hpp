@@ -66,8 +66,8 @@ class SLUICE_EXPORT Publisher {
   /// Whether matching_count() is the word of a broker that is there. While it is away nobody comes
   /// beyond those that are attached. Of a publisher without a node: true.
   [[nodiscard]] bool matching_is_known() const noexcept;
-  /// Members of groups that take what is new: attached, and not draining. As seen when something
-  /// was published or collect() was called last.
+  /// Members of groups that take what is new: attached, not draining, and no recorders. As seen
+  /// when something was published or collect() was called last.
   [[nodiscard]] std::size_t taker_count() const noexcept;
   /// Entries of a lane that some reliable subscription or group has not acknowledged: the largest
   /// such backlog, at most the lane's depth. Reads every reader's page.
@@ -75,7 +75,7 @@ class SLUICE_EXPORT Publisher {
 
   /// How far a message of this stream has come. Reads every reader's page.
   [[nodiscard]] Reach reached(const Reference& message) noexcept;
-  /// Whether a member of a group has been given it and has not settled it yet.
+  /// Whether a member of a group, recorders apart, has been given it and has not settled it yet.
   [[nodiscard]] bool is_assigned(const Reference& message) noexcept;
   /// Whether the group of this name has acknowledged it: ok; empty: not yet; evicted: given up, or
   /// gone before it was; no_subscriber: there is no such group, and no place is kept for one.

@@ -3,7 +3,7 @@
 // A service is a name like a topic. Whoever serves it is a member of one group; the requester's
 // stream gives each request to the member that has least to do, and gives it to another one when
 // that member dies before it answered. Topics: `$request/<service>` and `$reply/<service>/<node
-// id>/<number>`.
+// id>/<id of the stream of requests>`.
 #pragma once
 
 #include "sluice/breaker.hpp"
@@ -27,7 +27,9 @@ namespace sluice {
 
 struct RequesterOptions {
   std::uint64_t request_bytes = 1'024;  ///< Largest payload of a request.
-  std::uint32_t max_calls = 64;         ///< Outstanding at the same time, 1 to 4,096.
+  /// Outstanding at the same time, 1 to 4,096. A reply whose message is kept counts as one: it lies
+  /// in the worker's memory until its Reply ends.
+  std::uint32_t max_calls = 64;
   std::chrono::nanoseconds timeout = std::chrono::seconds{5};  ///< Of calls that bring none.
   /// Of calls that are idempotent and ended with a status that is retryable().
   RetryOptions retry{};
@@ -102,10 +104,12 @@ class SLUICE_EXPORT Requester {
   Requester& operator=(const Requester&) = delete;
   ~Requester();
 
-  /// Asks and waits. Statuses that this side gives: unavailable (nobody serves it: at once; the
-  /// worker died, and the call was not idempotent or nobody else serves; the breaker is open),
-  /// deadline_exceeded, resource_exhausted (max_calls), invalid_argument (too large), aborted (too
-  /// many hops), failed_precondition (an interceptor), permission_denied.
+  /// Asks and waits. Statuses that this side gives: unavailable (nobody serves it, or only workers
+  /// that drain: at once; the worker died, and the call was not idempotent or nobody else serves;
+  /// the breaker is open), deadline_exceeded, resource_exhausted (max_calls; no room at the
+  /// workers), invalid_argument (too large), aborted (too many hops), failed_precondition (an
+  /// interceptor), permission_denied. A sentence that begins with "nobody serves" says that the
+  /// request was never sent.
   Reply call(std::span<const std::byte> request, const CallOptions& options = {}) noexcept;
   Reply call(std::string_view request, const CallOptions& options = {}) noexcept;
 
@@ -116,8 +120,8 @@ class SLUICE_EXPORT Requester {
   /// the same options to both.
   MessageLoan loan(std::uint64_t request_bytes, const CallOptions& options = {}) noexcept;
   Call start(MessageLoan&& loan, const CallOptions& options = {}) noexcept;
-  /// `answered` is called in step(), wait() or any other waiting call of this requester; not in
-  /// start().
+  /// `answered` is called in step() and nowhere else, also where the answer has come before. What
+  /// it throws comes out of step(), and what else is to be called back waits for the next one.
   void start(std::span<const std::byte> request, const CallOptions& options,
              std::function<void(Reply)> answered);
 
@@ -131,7 +135,7 @@ class SLUICE_EXPORT Requester {
   /// Members of the service's group that are attached now, and what they say of themselves is in
   /// Monitor.
   [[nodiscard]] std::size_t worker_count() const noexcept;
-  /// Whether there is one by the broker's word, attached or about to be.
+  /// Whether one is attached that does not drain, or is about to be by the broker's word.
   [[nodiscard]] bool is_served() const noexcept;
   [[nodiscard]] CircuitBreaker& breaker() noexcept;
   struct Counts {

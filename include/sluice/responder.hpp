@@ -24,11 +24,14 @@ struct ResponderOptions {
   std::uint32_t credits = 4;
   std::uint32_t max_held = 64;  ///< Requests that are not answered yet, of all requesters.
   std::chrono::nanoseconds slow =
-      std::chrono::milliseconds{100};  ///< Handlers that take longer are counted.
+      std::chrono::milliseconds{100};  ///< Handlers that take longer are counted and logged.
   Interceptors
       interceptors{};  ///< Of requests as they are taken, of replies as they are published.
   Codec codec = Codec::bytes;
   std::uint64_t spin_ns = 20'000;
+  /// Slow handlers, once a second at most, with the number left out. Called in the responder's
+  /// thread; a dispatcher's own where this is empty.
+  std::function<void(LogLevel, std::string_view)> log{};
 };
 
 class Responder;
@@ -53,10 +56,13 @@ class SLUICE_EXPORT Request {
   /// A slot for the answer: write it, then reply(loan). An empty loan says why.
   MessageLoan loan(std::uint64_t bytes) noexcept;
   /// What Publisher::publish says; no_subscriber when the requester is gone. Empties the request.
+  /// What cannot be sent, an empty loan or more than reply_bytes, is said with its outcome, and
+  /// answered with StatusCode::internal (too large) or resource_exhausted and a sentence.
   Outcome reply(MessageLoan&& loan) noexcept;
   Outcome reply(std::span<const std::byte> payload) noexcept;
   Outcome reply(std::string_view text) noexcept;
-  /// Not ok: with details.
+  /// Not ok: with details. Those that do not fit are left out, too_large is returned, and the
+  /// sentence says so.
   Outcome reply(const Status& status, std::span<const std::byte> details = {}) noexcept;
   /// Gives it to another worker (or to this one again, if there is no other), if it is idempotent;
   /// else answers StatusCode::unavailable.
@@ -109,6 +115,7 @@ class SLUICE_EXPORT Responder {
     std::uint64_t slow = 0;
     std::uint64_t passed_on = 0;
     std::uint64_t refused = 0;  ///< Delivered again after a worker's death, though not idempotent.
+    std::uint64_t forged = 0;   ///< Named another node than the one that it came from; not handled.
   };
   [[nodiscard]] const Counts& counts() const noexcept;
   [[nodiscard]] const std::string& service() const noexcept;

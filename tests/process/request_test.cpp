@@ -1,4 +1,6 @@
 // Requests and replies, over a real broker: what callers are told, and who answers.
+#include "sluice/correlation.hpp"
+#include "sluice/monitor.hpp"
 #include "sluice/requester.hpp"
 #include "sluice/responder.hpp"
 #include "tests/support/bus_fixture.hpp"
@@ -8,9 +10,13 @@
 
 #include <sys/wait.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
+#include <cstring>
 #include <map>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -63,6 +69,15 @@ class RequestTest : public BusTest {
   static bool served(Requester& requester, std::size_t workers = 1) {
     return eventually([&] { return requester.worker_count() == workers; });
   }
+  /// Later than any test lasts: what ends at once does not end by it.
+  static Deadline never() { return std::chrono::steady_clock::now() + 24h; }
+  /// The streams that replies of this service go through.
+  static std::size_t reply_streams(const Monitor& monitor) {
+    const Snapshot now = monitor.snapshot();
+    return static_cast<std::size_t>(
+        std::count_if(now.streams.begin(), now.streams.end(),
+                      [](const StreamInfo& stream) { return !stream.ended; }));
+  }
 };
 
 TEST_F(RequestTest, IsAnswered) {
@@ -83,10 +98,13 @@ TEST_F(RequestTest, IsAnswered) {
 TEST_F(RequestTest, ThatNobodyServesIsAnsweredAtOnce) {
   Node a = node("a");
   auto asks = requester(a, "nobody");
-  const Reply reply = asks->call("?", {.deadline = Deadline::max()});
+  const Deadline soon_enough = soon();
+  const Reply reply = asks->call("?", {.deadline = never()});
+  EXPECT_LT(std::chrono::steady_clock::now(), soon_enough);
   EXPECT_EQ(reply.status.code, StatusCode::unavailable);
-  EXPECT_NE(reply.status.message.find("'nobody'"), std::string::npos);
+  EXPECT_EQ(reply.status.message.find("nobody serves 'nobody'"), 0u) << reply.status.message;
   EXPECT_EQ(asks->counts().failed, 1u);
+  EXPECT_FALSE(asks->is_served());
 }
 
 TEST_F(RequestTest, FallsBackToAnotherService) {
@@ -137,6 +155,7 @@ TEST_F(RequestTest, EndsAtItsDeadline) {
   const Reply reply = asks->call("?", {.deadline = start + 50ms});
   EXPECT_EQ(reply.status.code, StatusCode::deadline_exceeded);
   EXPECT_GE(std::chrono::steady_clock::now(), start + 50ms);
+  EXPECT_LT(std::chrono::steady_clock::now(), start + patient(10s)) << "or never: nobody answers";
   go = true;
   EXPECT_TRUE(eventually([&] { return saw_cancelled.load(); }));
   EXPECT_TRUE(eventually([&] { return asks->step(Deadline{}) == 0 && asks->counts().late == 1; }));
@@ -330,6 +349,245 @@ TEST_F(RequestTest, CallbacksComeInStep) {
   EXPECT_EQ(answers.count("too large"), 1u);
 }
 
+// Who has them all outstanding at one worker may fetch them in any order.
+TEST_F(RequestTest, AreFetchedInReverseOrder) {
+  Worker worker{node("w"), "echo", echo};
+  Node a = node("a");
+  auto asks = requester(a, "echo");
+  std::vector<Call> calls;
+  for (int i = 0; i < 64; ++i) {
+    calls.push_back(asks->start(bytes(std::to_string(i)), {.deadline = soon() + 60s}));
+  }
+  for (int i = 64; i-- != 0;) {
+    const Reply reply = calls[static_cast<std::size_t>(i)].get();
+    ASSERT_TRUE(reply) << i << ": " << reply.status.message;
+    EXPECT_EQ(reply.text(), std::to_string(i));
+  }
+  EXPECT_EQ(asks->outstanding(), 0u);
+}
+
+TEST_F(RequestTest, WithCallbacksDoNotDisturbACallThatWaits) {
+  Worker worker{node("w"), "echo", echo};
+  Node a = node("a");
+  auto asks = requester(a, "echo");
+  std::multiset<std::string> answers;
+  for (int i = 0; i < 20; ++i) {
+    asks->start(bytes(std::to_string(i)), {.deadline = soon() + 60s},
+                [&](Reply reply) { answers.insert(std::string{reply.text()}); });
+  }
+  const Reply reply = asks->call("now", {.deadline = soon() + 60s});
+  ASSERT_TRUE(reply) << reply.status.message;
+  EXPECT_EQ(reply.text(), "now");
+  EXPECT_TRUE(answers.empty()) << "they are called in step() alone";
+  while (answers.size() < 20 && asks->step(soon()) != 0) {
+  }
+  EXPECT_EQ(answers.size(), 20u);
+}
+
+TEST_F(RequestTest, CallbacksBehindOneThatThrowsAreCalledNext) {
+  Worker worker{node("w"), "echo", echo};
+  Node a = node("a");
+  auto asks = requester(a, "echo");
+  int called = 0;
+  for (int i = 0; i < 3; ++i) {
+    asks->start(bytes("x"), {}, [&](Reply) {
+      if (++called == 1) throw std::runtime_error("not this one");
+    });
+  }
+  ASSERT_TRUE(asks->call("all that came before is answered"));
+  EXPECT_THROW((void)asks->step(soon()), std::runtime_error);
+  EXPECT_EQ(called, 1);
+  EXPECT_EQ(asks->step(soon()), 2u);
+  EXPECT_EQ(called, 3);
+}
+
+// A reply that is kept lies in its worker's memory, of which there is as much as calls are allowed.
+TEST_F(RequestTest, WhoseRepliesAreKeptCountAsOutstanding) {
+  Worker worker{node("w"), "echo", echo};
+  Node a = node("a");
+  auto asks = requester(a, "echo", {.max_calls = 20});
+  std::vector<Reply> kept;
+  for (int i = 0; i < 20; ++i) {
+    kept.push_back(asks->call(std::to_string(i), {.deadline = soon() + 60s}));
+    ASSERT_TRUE(kept.back()) << i << ": " << kept.back().status.message;
+  }
+  const Reply refused = asks->call("one more", {.deadline = never()});
+  EXPECT_EQ(refused.status.code, StatusCode::resource_exhausted);
+  EXPECT_EQ(refused.status.message.find("max_calls (20) calls of 'echo'"), 0u)
+      << refused.status.message;
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_EQ(kept[static_cast<std::size_t>(i)].text(), std::to_string(i)) << "still intact";
+  }
+  kept.pop_back();
+  EXPECT_TRUE(asks->call("now there is room"));
+  EXPECT_EQ(asks->outstanding(), 0u);
+}
+
+TEST_F(RequestTest, HaveHeadersOfAtMostAHundredBytes) {
+  std::atomic<unsigned> request_bytes{0};
+  Worker worker{node("w"), "a/service/with/a/name", [&](Request& r) {
+                  request_bytes = r.message().envelope().header_bytes;
+                  echo(r);
+                }};
+  Node a = node("a");
+  auto asks = requester(a, "a/service/with/a/name");
+  const Reply reply = asks->call("?");
+  ASSERT_TRUE(reply) << reply.status.message;
+  EXPECT_EQ(request_bytes, 96u);
+  EXPECT_EQ(reply.message.envelope().header_bytes, 96u);
+}
+
+// Its answer goes to whoever publishes it, and to nobody else.
+TEST_F(RequestTest, ThatNameAnotherNodeAreNotHandled) {
+  std::atomic<int> handled{0};
+  Worker worker{node("w"), "echo", [&](Request& r) {
+                  ++handled;
+                  echo(r);
+                }};
+  Node a = node("a");
+  auto asks = requester(a, "echo");
+  ASSERT_TRUE(asks->call("so that it is known"));
+  Node rogue = node("rogue");
+  StreamOptions options;
+  options.pools = {{256}};
+  options.lanes = {{16, 0}};
+  options.offered = {.latest = false, .next = false, .reliable = false, .group = true};
+  Publisher forger = value(rogue.advertise("$request/echo", options));
+  ASSERT_TRUE(eventually([&] { return forger.subscriber_count() == 1; }));
+  const auto forge = [&](std::uint64_t source, std::uint64_t call) {
+    Envelope envelope;
+    envelope.kind = MessageKind::request;
+    envelope.id = new_correlation_id();
+    envelope.source = source;
+    envelope.call = call;
+    Loan loan = forger.loan(sizeof envelope);
+    ASSERT_TRUE(loan);
+    std::memcpy(loan.bytes().data(), &envelope, sizeof envelope);
+    ASSERT_EQ(forger.publish(std::move(loan)), Outcome::ok);
+  };
+  for (std::uint64_t call = 0; call < 8; ++call) forge(a.id(), call << 16);
+  forge(0, 1);
+  forge(rogue.id(), 1);  // an honest one behind them, which nobody waits for
+  ASSERT_TRUE(eventually([&] { return handled == 2; }));
+  EXPECT_TRUE(asks->call("still served"));
+  EXPECT_EQ(asks->counts().late, 0u) << "nothing came that was not asked for";
+  worker.stop();
+  EXPECT_EQ(worker.responder().counts().forged, 9u);
+}
+
+// What a worker keeps for requesters does not grow with how many there have been.
+TEST_F(RequestTest, OfManyRequestersLeaveNothingBehind) {
+  std::vector<Request> kept;
+  std::atomic<bool> waits{false};
+  Worker worker{node("w"), "echo", [&](Request& r) {
+                  if (r.text() == "keep") {
+                    kept.push_back(std::move(r));
+                    waits = true;
+                  } else {
+                    if (r.text() == "release") kept.clear();
+                    echo(r);
+                  }
+                }};
+  Node watcher = node("watcher");
+  const Monitor monitor = value(watcher.monitor("$reply/echo/+/+"));
+  Node a = node("a");
+  auto asks = requester(a, "echo");
+  auto other = requester(a, "echo");
+  Call first = asks->start(bytes("keep"), {.deadline = soon() + 60s});
+  EXPECT_TRUE(eventually([&] { return waits.load(); }));
+  for (int i = 0; i < 10; ++i) {
+    auto passing = requester(a, "echo");
+    EXPECT_TRUE(passing->call("x")) << i;
+  }
+  // Once a second it looks who is gone, although one request is still here.
+  EXPECT_TRUE(eventually([&] { return other->call("x") && reply_streams(monitor) == 2; }))
+      << reply_streams(monitor);
+  EXPECT_FALSE(first.ready());
+  EXPECT_TRUE(other->call("release"));
+  EXPECT_EQ(first.get().status.code, StatusCode::internal) << "the handler gave no answer";
+}
+
+TEST_F(RequestTest, OfManyRequestersOfOneNodeHaveSoManyStreams) {
+  Worker worker{node("w"), "echo", echo};
+  Node watcher = node("watcher");
+  const Monitor monitor = value(watcher.monitor("$reply/echo/+/+"));
+  Node a = node("a");
+  std::vector<std::unique_ptr<Requester>> all;
+  for (int i = 0; i < 80; ++i) {
+    all.push_back(requester(a, "echo"));
+    ASSERT_TRUE(all.back()->call("x", {.deadline = soon() + 60s})) << i;
+  }
+  EXPECT_TRUE(eventually([&] { return reply_streams(monitor) == 64; })) << reply_streams(monitor);
+  // Those that had to make room are answered as before.
+  for (std::size_t i = 0; i < all.size(); i += 8) {
+    EXPECT_TRUE(all[i]->call("again", {.deadline = soon() + 60s})) << i;
+  }
+  EXPECT_TRUE(eventually([&] { return reply_streams(monitor) == 64; })) << reply_streams(monitor);
+}
+
+TEST_F(RequestTest, WhoseAnswerDoesNotFitAreToldSo) {
+  ResponderOptions small;
+  small.reply_bytes = 64;
+  const std::string large(10'000, 'x');
+  std::array<std::atomic<Outcome>, 4> said{};
+  Worker worker{node("w"), "small",
+                [&](Request& r) {
+                  if (r.text() == "payload") said[0] = r.reply(large);
+                  if (r.text() == "loan") said[1] = r.reply(r.loan(large.size()));
+                  if (r.text() == "ok") said[2] = r.reply(Status{}, bytes(large));
+                  if (r.text() == "details") {
+                    said[3] = r.reply(Status{StatusCode::not_found, "not there"}, bytes(large));
+                  }
+                },
+                small};
+  Node a = node("a");
+  auto asks = requester(a, "small");
+  for (const char* const how : {"payload", "loan", "ok"}) {
+    const Reply reply = asks->call(how, {.deadline = soon() + 60s});
+    EXPECT_EQ(reply.status.code, StatusCode::internal) << how;
+    EXPECT_NE(reply.status.message.find("ResponderOptions::reply_bytes (64) of 'small'"),
+              std::string::npos)
+        << how << ": " << reply.status.message;
+    EXPECT_TRUE(reply.text().empty()) << how;
+  }
+  const Reply reply = asks->call("details", {.deadline = soon() + 60s});
+  EXPECT_EQ(reply.status.code, StatusCode::not_found);
+  EXPECT_EQ(reply.status.message.find("not there (without details: they have 10000 bytes"), 0u)
+      << reply.status.message;
+  worker.stop();
+  for (const auto& outcome : said) EXPECT_EQ(outcome, Outcome::too_large);
+  EXPECT_EQ(worker.responder().counts().failed, 4u);
+  EXPECT_EQ(worker.responder().counts().unanswered, 0u);
+  EXPECT_EQ(worker.responder().outstanding(), 0u);
+}
+
+TEST_F(RequestTest, ThatAreHandledSlowlyAreLogged) {
+  EXPECT_EQ(ResponderOptions{}.slow, 100ms);
+  std::string log;
+  int lines = 0;
+  ResponderOptions options;
+  options.slow = 1ms;
+  options.log = [&](LogLevel level, std::string_view sentence) {
+    EXPECT_EQ(level, LogLevel::warning);
+    log = sentence;
+    ++lines;
+  };
+  Worker worker{node("w"), "lazy",
+                [](Request& r) {
+                  std::this_thread::sleep_for(3ms);
+                  echo(r);
+                },
+                options};
+  Node a = node("a");
+  auto asks = requester(a, "lazy");
+  ASSERT_TRUE(asks->call("?"));
+  ASSERT_TRUE(asks->call("?"));
+  worker.stop();
+  EXPECT_EQ(worker.responder().counts().slow, 2u);
+  EXPECT_EQ(log.find("the handler of service 'lazy' is slow: it took "), 0u) << log;
+  EXPECT_GE(lines, 1);
+}
+
 TEST_F(RequestTest, ManyRequestersAreAnsweredByOneWorker) {
   Worker worker{node("w"), "echo", echo};
   std::vector<std::thread> threads;
@@ -428,6 +686,7 @@ EarlyChild make_mortal(const std::string& socket) {
     if (!node) ::_exit(1);
     auto responder = Responder::create(*node, "mortal", [](Request& r) {
       if (r.text() == "die") ::kill(::getpid(), SIGKILL);
+      while (r.text() == "hang") ::pause();
       (void)r.reply("alive");
     });
     if (!responder) ::_exit(1);
@@ -438,18 +697,26 @@ EarlyChild make_mortal(const std::string& socket) {
 TEST_F(RequestTest, IdempotentOnesGoToAnotherWorkerWhenOneDies) {
   EarlyChild mortal = make_mortal(broker_.socket());
   Node a = node("a");
-  auto asks = requester(a, "mortal");
+  RequesterOptions once;
+  once.retry.attempts = 1;  // what is handled again was given to another by the stream
+  auto asks = requester(a, "mortal", once);
   mortal.start();
   ASSERT_TRUE(served(*asks));
-  Call call = asks->start(bytes("die"), {.deadline = soon() + 60s, .idempotent = true});
   Worker heir{node("heir"), "mortal", [](Request& r) {
                 (void)r.reply(r.message().info().redelivered ? "again" : "first");
               }};
+  ASSERT_TRUE(served(*asks, 2));
+  // Until the mortal one gets it: who takes it dies.
+  std::string text;
+  while (text != "again") {
+    const Reply reply = asks->call("die", {.deadline = soon() + 60s, .idempotent = true});
+    ASSERT_TRUE(reply) << reply.status.message;
+    text = reply.text();
+    ASSERT_TRUE(text == "again" || text == "first") << text;
+  }
   EXPECT_TRUE(WIFSIGNALED(mortal.wait()));
-  const Reply reply = call.get();
-  EXPECT_TRUE(reply) << reply.status.message;
-  // "first" where the request was asked again since for a moment nobody served.
-  EXPECT_TRUE(reply.text() == "again" || reply.text() == "first");
+  EXPECT_EQ(asks->counts().retried, 0u);
+  EXPECT_EQ(asks->counts().failed, 0u);
 }
 
 TEST_F(RequestTest, OthersFailWhenTheirWorkerDies) {
@@ -487,6 +754,29 @@ TEST_F(RequestTest, FailAtOnceWhenTheLastWorkerDies) {
   EXPECT_EQ(asks->call("?").status.code, StatusCode::unavailable);
 }
 
+// The broker, who tells how many serve, and the last who does.
+TEST_F(RequestTest, FailAtOnceWhenTheBrokerAndTheLastWorkerDie) {
+  EarlyChild mortal = make_mortal(broker_.socket());
+  Node a = node("a");
+  auto asks = requester(a, "mortal");
+  mortal.start();
+  ASSERT_TRUE(served(*asks));
+  Call call = asks->start(bytes("hang"), {.deadline = never()});
+  broker_.kill(SIGKILL);
+  ASSERT_TRUE(eventually([&] { return !a.connected(); }));
+  EXPECT_FALSE(call.ready());
+  EXPECT_TRUE(asks->is_served()) << "who is attached serves on";
+  mortal.end(SIGKILL);
+  const Deadline soon_enough = soon();
+  const Reply lost = call.get();
+  EXPECT_EQ(lost.status.code, StatusCode::unavailable) << lost.status.message;
+  const Reply reply = asks->call("?", {.deadline = never()});
+  EXPECT_EQ(reply.status.code, StatusCode::unavailable) << reply.status.message;
+  EXPECT_EQ(reply.status.message.find("nobody serves"), 0u) << reply.status.message;
+  EXPECT_LT(std::chrono::steady_clock::now(), soon_enough);
+  EXPECT_FALSE(asks->is_served());
+}
+
 TEST_F(RequestTest, WorkersThatDrainFinishWhatTheyHave) {
   std::atomic<bool> go{false};
   std::atomic<int> started{0};
@@ -499,11 +789,49 @@ TEST_F(RequestTest, WorkersThatDrainFinishWhatTheyHave) {
   auto asks = requester(a, "work");
   Call early = asks->start(bytes("1"), {.deadline = soon() + 60s});
   ASSERT_TRUE(eventually([&] { return started == 1; }));
+  Worker second{node("second"), "work", [](Request& r) { (void)r.reply("second"); }};
+  ASSERT_TRUE(served(*asks, 2));
   first.responder().drain();
   go = true;
   EXPECT_EQ(early.get().text(), "first");
   first.drain();
   EXPECT_EQ(first.responder().outstanding(), 0u);
+  const int before = started;
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(asks->call("2").text(), "second") << i;
+  EXPECT_EQ(started, before) << "it is attached, and takes nothing new";
+}
+
+TEST_F(RequestTest, FailAtOnceWhenTheOnlyWorkerDrains) {
+  std::vector<Request> kept;
+  std::atomic<bool> waits{false};
+  Worker worker{node("w"), "work", [&](Request& r) {
+                  if (r.text() != "keep") return echo(r);
+                  kept.push_back(std::move(r));
+                  waits = true;
+                }};
+  Node a = node("a");
+  auto asks = requester(a, "work");
+  Call early = asks->start(bytes("keep"), {.deadline = never()});
+  ASSERT_TRUE(eventually([&] { return waits.load(); }));
+  worker.responder().drain();
+  // Until it has said so it takes what comes.
+  const Deadline soon_enough = soon();
+  Reply reply;
+  do {
+    reply = asks->call("?", {.deadline = never()});
+  } while (reply && std::chrono::steady_clock::now() < soon_enough);
+  EXPECT_EQ(reply.status.code, StatusCode::unavailable) << reply.status.message;
+  reply = asks->call("?", {.deadline = never()});
+  EXPECT_EQ(reply.status.message.find("nobody serves"), 0u) << reply.status.message;
+  EXPECT_LT(std::chrono::steady_clock::now(), soon_enough);
+  EXPECT_EQ(asks->worker_count(), 1u);
+  EXPECT_FALSE(early.ready()) << "what it has is waited for";
+  Worker other{node("other"), "work", echo};
+  ASSERT_TRUE(served(*asks, 2));
+  EXPECT_TRUE(asks->call("?", {.deadline = soon() + 60s}));
+  worker.stop();
+  kept.clear();
+  EXPECT_EQ(early.get().status.code, StatusCode::internal);
 }
 
 TEST_F(RequestTest, OpenTheBreakerWhenTheyFail) {
@@ -524,7 +852,8 @@ TEST_F(RequestTest, OpenTheBreakerWhenTheyFail) {
   for (int i = 0; i < 5; ++i) EXPECT_EQ(asks->call("?").status.code, StatusCode::internal);
   const Reply refused = asks->call("?");
   EXPECT_EQ(refused.status.code, StatusCode::unavailable);
-  EXPECT_NE(refused.status.message.find("breaker"), std::string::npos);
+  EXPECT_EQ(refused.status.message.find("the circuit breaker of 'fragile'"), 0u)
+      << refused.status.message;
   EXPECT_EQ(asks->counts().refused, 1u);
   broken = false;
   EXPECT_TRUE(eventually([&] { return static_cast<bool>(asks->call("?")); }));
@@ -560,6 +889,82 @@ TEST_F(RequestTest, GoOnWhileTheBrokerIsAway) {
   for (int i = 0; i < 100; ++i) ASSERT_TRUE(asks->call("without")) << i;
   broker_.start();
   for (int i = 0; i < 100; ++i) ASSERT_TRUE(asks->call("again")) << i;
+}
+
+// The stream for the replies is made without the broker, and found when there is one again.
+TEST_F(RequestTest, OfANewRequesterAreAnsweredWhenTheBrokerIsBack) {
+  std::atomic<int> handled{0};
+  Worker worker{node("w"), "echo", [&](Request& r) {
+                  ++handled;
+                  echo(r);
+                }};
+  Node a = node("a");
+  Node b = node("b");
+  auto known = requester(a, "echo");
+  auto fresh = requester(b, "echo");
+  ASSERT_TRUE(served(*known));
+  ASSERT_TRUE(served(*fresh));
+  ASSERT_TRUE(known->call("before"));
+  broker_.kill(SIGKILL);
+  ASSERT_TRUE(eventually([&] { return !a.connected() && !b.connected(); }));
+  Call first = fresh->start(bytes("first"), {.deadline = never()});
+  ASSERT_TRUE(eventually([&] { return handled == 2; }));
+  // Others do not wait for it.
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(known->call("meanwhile")) << i;
+  EXPECT_FALSE(first.ready());
+  broker_.start();
+  const Reply reply = first.get();
+  EXPECT_TRUE(reply) << reply.status.message;
+  EXPECT_EQ(reply.text(), "first");
+  EXPECT_EQ(handled, 22) << "each once";
+}
+
+TEST_F(RequestTest, ThatAreTooLargeSayBothSizes) {
+  Worker worker{node("w"), "echo", echo};
+  Node a = node("a");
+  auto asks = requester(a, "echo", {.request_bytes = 100});
+  const std::string large(10'000, 'x');
+  for (const Reply& reply : {asks->call(large), asks->start(asks->loan(10'000)).get()}) {
+    EXPECT_EQ(reply.status.code, StatusCode::invalid_argument);
+    EXPECT_EQ(reply.status.message,
+              "a request of 10000 bytes to 'echo' is larger than RequesterOptions::request_bytes "
+              "(100); raise that, or send less");
+  }
+}
+
+// Who waits for room for another attempt still sees to its other calls.
+TEST_F(RequestTest, ThatAreTriedAgainAndFindNoRoomKeepNobodyWaiting) {
+  std::atomic<bool> stuck{false};
+  std::atomic<bool> go{false};
+  std::atomic<int> attempts{0};
+  Worker worker{node("w"), "full", [&](Request& r) {
+                  if (r.text() == "again" && ++attempts == 1) {
+                    (void)r.reply(Status{StatusCode::unavailable, "not now"});
+                    return;
+                  }
+                  stuck = stuck || r.text() == "stuck";
+                  while (stuck && !go) std::this_thread::sleep_for(1ms);
+                  echo(r);
+                }};
+  Node a = node("a");
+  RequesterOptions options;
+  options.retry.first_delay_ns = 50'000'000;
+  auto asks = requester(a, "full", options);
+  Call again = asks->start(bytes("again"), {.deadline = never(), .idempotent = true});
+  ASSERT_TRUE(eventually([&] { return attempts == 1; }));
+  const Deadline soon_enough = soon() + 10s;
+  Call brief =
+      asks->start(bytes("stuck"), {.deadline = std::chrono::steady_clock::now() + patient(2s)});
+  ASSERT_TRUE(eventually([&] { return stuck.load(); }));
+  // All places of the lane, by requests that nobody wants any more.
+  for (int i = 0; i < 63; ++i) asks->start(bytes("x"), {.deadline = never()}).cancel();
+  EXPECT_EQ(brief.get().status.code, StatusCode::deadline_exceeded);
+  EXPECT_LT(std::chrono::steady_clock::now(), soon_enough);
+  EXPECT_FALSE(again.ready());
+  go = true;
+  const Reply reply = again.get();
+  EXPECT_TRUE(reply) << reply.status.message;
+  EXPECT_EQ(attempts, 2);
 }
 
 TEST_F(RequestTest, HaveToBeNamedWell) {

@@ -376,6 +376,11 @@ Result<Dispatcher::Id> Dispatcher::on_inbox(Handler handler, HandlerOptions opti
 Result<Dispatcher::Id> Dispatcher::serve(std::string_view service, Responder::Handler handler,
                                          ResponderOptions options) {
   return impl_->guarded([&]() -> Result<Id> {
+    if (!options.log) {
+      options.log = [me = impl_.get()](LogLevel level, std::string_view sentence) {
+        me->say(level, "", sentence);
+      };
+    }
     auto made = Responder::create(impl_->node, service, std::move(handler), std::move(options),
                                   &impl_->set);
     if (!made) return std::move(made).error();

@@ -16,15 +16,8 @@
 #include "transport/bus/requester_impl.hpp"
 
 #include <algorithm>
-#include <array>
-#include <atomic>
 
 namespace sluice {
-namespace {
-
-std::atomic<std::uint64_t> next_requester{1};
-
-}  // namespace
 
 Requester::Impl::Impl(MessagePublisher to, MessageSubscriber from, RequesterOptions with,
                       std::string name)
@@ -51,26 +44,11 @@ Result<std::unique_ptr<Requester>> Requester::create(Node& node, std::string_vie
                  "max_calls is 1 to " + std::to_string(bus::kMaxCalls) + "; it is " +
                      std::to_string(options.max_calls)};
   }
-  const std::string reply_to =
-      bus::reply_topic(service, node.id(),
-                       // relaxed: only has to be another number for each
-                       next_requester.fetch_add(1, std::memory_order_relaxed));
-  MessageSubscriptionOptions in;
-  // A worker never waits for us; its stream has room for as many replies as we can wait for.
-  in.subscription.mode = DeliveryMode::next;
-  in.subscription.history = bus::kEarlyReplies;
-  in.subscription.max_held = bus::kRepliesHeld;
-  in.subscription.spin_ns = options.spin_ns;
-  in.interceptors = options.interceptors;
-  auto replies = MessageSubscriber::create(node, reply_to, std::move(in));
-  if (!replies) return std::move(replies).error();
-
   MessagePublisherOptions out;
   const std::uint32_t depth = std::max(options.max_calls, 16u);
   // A lane of its own for each priority, each with room for all calls.
   out.stream.lanes = {{depth, 0}, {depth, 0}, {depth, 0}, {depth, 0}};
-  const std::array extension{reply_to.size(), sizeof options.max_calls};
-  out.stream.pools = {{options.request_bytes + header_bytes_for(extension)}};
+  out.stream.pools = {{options.request_bytes}};
   out.stream.on_full = OnFull::wait;
   out.stream.full_timeout_ns = Impl::kSliceNs;
   out.stream.offered = {.latest = false, .next = false, .reliable = false, .group = true};
@@ -79,6 +57,18 @@ Result<std::unique_ptr<Requester>> Requester::create(Node& node, std::string_vie
   out.interceptors = options.interceptors;
   auto requests = MessagePublisher::create(node, bus::request_topic(service), std::move(out));
   if (!requests) return std::move(requests).error();
+
+  // Before the first request. A worker never waits for us; its stream has room for as many replies
+  // as we can wait for, and keep.
+  MessageSubscriptionOptions in;
+  in.subscription.mode = DeliveryMode::next;
+  in.subscription.history = bus::kEarlyReplies;
+  in.subscription.max_held = options.max_calls;
+  in.subscription.spin_ns = options.spin_ns;
+  in.interceptors = options.interceptors;
+  auto replies = MessageSubscriber::create(
+      node, bus::reply_topic(service, node.id(), requests->stream().stream_id()), std::move(in));
+  if (!replies) return std::move(replies).error();
 
   std::unique_ptr<Requester> fallback;
   if (!options.fallback_service.empty()) {
@@ -90,7 +80,6 @@ Result<std::unique_ptr<Requester>> Requester::create(Node& node, std::string_vie
   }
   auto impl = std::make_unique<Impl>(std::move(*requests), std::move(*replies), std::move(options),
                                      std::string{service});
-  impl->reply_to = reply_to;
   impl->fallback = std::move(fallback);
   return std::unique_ptr<Requester>{new Requester{std::move(impl)}};
 }
@@ -143,9 +132,7 @@ std::size_t Requester::outstanding() const noexcept {
 std::size_t Requester::worker_count() const noexcept {
   return impl_->requests.stream().subscriber_count();
 }
-bool Requester::is_served() const noexcept {
-  return worker_count() != 0 || impl_->requests.stream().matching_count() != 0;
-}
+bool Requester::is_served() const noexcept { return !impl_->deserted(); }
 CircuitBreaker& Requester::breaker() noexcept { return impl_->breaker; }
 const Requester::Counts& Requester::counts() const noexcept { return impl_->counts; }
 const std::string& Requester::service() const noexcept { return impl_->service; }

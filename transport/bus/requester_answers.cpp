@@ -89,6 +89,7 @@ void Requester::Impl::end(Slot& slot, Reply&& reply, std::uint64_t now) noexcept
   ++(reply.status.ok() ? counts.ok : counts.failed);
   ++ended_calls;
   slot.stage = Stage::done;
+  ++done;
   if (!slot.answered) {
     slot.reply = std::move(reply);
     return;
@@ -112,35 +113,59 @@ std::uint64_t Requester::Impl::tend(std::size_t& ended) noexcept {
   ended_calls = 0;
   const std::uint64_t now = shm::now_ns();
   std::uint64_t next = now + kSliceNs;
-  const Publisher& stream = requests.stream();
-  const bool deserted = stream.subscriber_count() == 0 && stream.matching_count() == 0;
-  // What the last worker said before it left comes first.
-  if (deserted) ended += pump();
-  ended_calls = 0;
+  Publisher& stream = requests.stream();
+  const bool nobody = deserted();
+  bool no_room = false;
   for (Slot& slot : slots) {
     if (slot.stage != Stage::waiting && slot.stage != Stage::delayed) continue;
     if (now >= slot.deadline_ns) {
       if (slot.stage == Stage::waiting) withdraw(slot);
       slot.may_repeat = false;  // there is no later
       end(slot, {lost(StatusCode::deadline_exceeded, "no answer of ", " in time"), {}}, now);
-    } else if (slot.stage == Stage::waiting && deserted) {
+    } else if (slot.stage == Stage::waiting && nobody && !stream.is_assigned(slot.request)) {
+      // What the last worker said before it let go of the request, or left, comes first.
+      ended += ended_calls;
+      ended += pump();
+      ended_calls = 0;
+      if (slot.stage != Stage::waiting) continue;
       withdraw(slot);
-      end(slot, {lost(StatusCode::unavailable, "the last worker of ", " is gone"), {}}, now);
+      end(slot, {lost(StatusCode::unavailable, "the last worker of ", " is gone, or drains"), {}},
+          now);
     } else if (slot.stage == Stage::delayed && now >= slot.due_ns) {
-      const std::uint64_t number = number_of(slot);
-      if (options.use_breaker) slot.permit = breaker.allow(now);
-      const bool may = !options.use_breaker || slot.permit.allowed;
-      const Outcome outcome =
-          may && stream.subscriber_count() != 0 ? ask_again(slot, number) : Outcome::no_subscriber;
-      if (outcome != Outcome::ok) {
-        end(slot, {status_of(may ? Refusal::unavailable : Refusal::breaker_open), {}}, now);
-      }
+      repeat(slot, now, no_room);
     }
     if (slot.stage == Stage::delayed) next = std::min(next, slot.due_ns);
     if (slot.stage == Stage::waiting) next = std::min(next, slot.deadline_ns);
   }
   ended += ended_calls;
   return next;
+}
+
+void Requester::Impl::repeat(Slot& slot, std::uint64_t now, bool& no_room) noexcept {
+  if (no_room) {
+    slot.due_ns = now + kSliceNs;
+    return;
+  }
+  if (deserted()) {
+    // Not "nobody serves": an earlier attempt may have been handled.
+    return end(slot,
+               {lost(StatusCode::unavailable, "no worker of ", " is left for another attempt"), {}},
+               now);
+  }
+  if (options.use_breaker) {
+    slot.permit = breaker.allow(now);
+    if (!slot.permit.allowed) return end(slot, {status_of(Refusal::breaker_open), {}}, now);
+  }
+  const Outcome outcome = ask_again(slot, number_of(slot));
+  if (outcome == Outcome::ok) return;
+  if (slot.permit.allowed) breaker.abandoned(slot.permit);
+  slot.permit = {};
+  no_room = outcome == Outcome::full;
+  if (no_room) {
+    slot.due_ns = now + kSliceNs;
+  } else {
+    end(slot, {status_of(refusal_of(outcome), slot.copy.size()), {}}, now);
+  }
 }
 
 // Before anything is asked: so that all calls that may end can be noted when they do.
@@ -158,18 +183,21 @@ void Requester::Impl::call_back_later(std::uint64_t number,
   }
 }
 
+// Each leaves the list before it is called: one that throws, or that calls step(), leaves the rest
+// there.
 void Requester::Impl::call_back() {
-  while (!callbacks.empty()) {
-    // One that calls step() finds the rest in its own list.
-    std::vector<Callback> due;
-    due.reserve(callbacks.capacity());
-    due.swap(callbacks);
-    for (auto& [answered, reply] : due) answered(std::move(reply));
+  while (called_back != callbacks.size()) {
+    Callback due = std::move(callbacks[called_back++]);
+    if (called_back == callbacks.size()) {
+      callbacks.clear();
+      called_back = 0;
+    }
+    due.first(std::move(due.second));
   }
 }
 
 std::size_t Requester::Impl::step(std::uint64_t deadline_ns) {
-  std::size_t ended = callbacks.size();
+  std::size_t ended = callbacks.size() - called_back;
   for (;;) {
     std::uint64_t next = tend(ended);
     if (fallback) {
@@ -224,7 +252,9 @@ bool Requester::Impl::wait(std::uint64_t number, std::uint64_t deadline_ns) noex
 
 Reply Requester::Impl::get(std::uint64_t number) noexcept {
   if ((number & kRefused) != 0) {
-    return {status_of(static_cast<Refusal>(number & 0xff)), {}};
+    const std::uint64_t rest = number & ~kRefused;
+    const std::uint64_t reason = rest & ((1u << kReasonBits) - 1);
+    return {status_of(static_cast<Refusal>(reason), rest >> kReasonBits), {}};
   }
   while (!wait(number, shm::kNever)) {
   }

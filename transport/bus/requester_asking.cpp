@@ -41,6 +41,7 @@ std::uint64_t Requester::Impl::number_of(const Slot& slot) const noexcept {
 void Requester::Impl::vacate(std::uint64_t number) noexcept {
   const auto index = static_cast<std::uint32_t>(number & kSlotMask);
   Slot& slot = slots[index];
+  if (slot.stage == Stage::done) --done;
   slot.stage = Stage::free;
   slot.generation = 0;
   // What get() has moved away need not be cleared: this is on the way of every call.
@@ -69,14 +70,26 @@ std::uint64_t Requester::Impl::deadline_of(const CallOptions& call,
 // Nobody serves: that is known at once. A worker that the broker knows of, but that is only just
 // attaching, is waited for.
 bool Requester::Impl::has_worker(std::uint64_t deadline_ns) noexcept {
-  const Publisher& stream = requests.stream();
-  if (stream.subscriber_count() != 0) [[likely]]
+  if (requests.stream().taker_count() != 0) [[likely]]
     return true;
-  while (stream.matching_count() != 0 && shm::now_ns() < deadline_ns) {
+  while (!deserted()) {
+    if (requests.stream().taker_count() != 0) return true;
+    if (shm::now_ns() >= deadline_ns) return false;
     std::this_thread::sleep_for(kAttachPause);
-    if (stream.subscriber_count() != 0) return true;
   }
   return false;
+}
+
+bool Requester::Impl::expects_worker() noexcept {
+  const Publisher& stream = requests.stream();
+  return stream.matching_is_known() && stream.matching_count() > stream.subscriber_count();
+}
+
+bool Requester::Impl::deserted() noexcept {
+  Publisher& stream = requests.stream();
+  if (stream.taker_count() != 0 || expects_worker()) return false;
+  stream.collect();  // what was seen last may be old: who drained may take requests again
+  return stream.taker_count() == 0;
 }
 
 Requester::Impl::Refusal Requester::Impl::refusal_of(Outcome outcome) noexcept {
@@ -94,19 +107,25 @@ Requester::Impl::Refusal Requester::Impl::refusal_of(Outcome outcome) noexcept {
   }
 }
 
-Status Requester::Impl::sentence_of(Refusal refusal) const {
+Status Requester::Impl::sentence_of(Refusal refusal, std::uint64_t bytes) const {
   const std::string named = "'" + service + "'";
   switch (refusal) {
     case Refusal::unavailable:
-      return {StatusCode::unavailable, "nobody serves " + named};
+      return {StatusCode::unavailable,
+              "nobody serves " + named +
+                  ", or only workers that drain; start one, or give a fallback_service"};
     case Refusal::too_many:
       return {StatusCode::resource_exhausted,
-              "max_calls calls of " + named + " are outstanding; raise it, or wait for some"};
+              "max_calls (" + std::to_string(options.max_calls) + ") calls of " + named +
+                  " are outstanding, or their replies are kept; wait for some, let go of replies, "
+                  "or raise it"};
     case Refusal::breaker_open:
-      return {StatusCode::unavailable, "the circuit breaker of " + named + " is open"};
+      return {StatusCode::unavailable, "the circuit breaker of " + named + breaker_says()};
     case Refusal::too_large:
       return {StatusCode::invalid_argument,
-              "the request is larger than RequesterOptions::request_bytes"};
+              "a request of " + std::to_string(bytes) + " bytes to " + named +
+                  " is larger than RequesterOptions::request_bytes (" +
+                  std::to_string(options.request_bytes) + "); raise that, or send less"};
     case Refusal::no_room:
       return {StatusCode::resource_exhausted,
               "the workers of " + named + " are behind: there is no room for another request"};
@@ -123,9 +142,25 @@ Status Requester::Impl::sentence_of(Refusal refusal) const {
   return {};
 }
 
-Status Requester::Impl::status_of(Refusal refusal) const noexcept {
+// When it is asked, which may be later than the refusal.
+std::string Requester::Impl::breaker_says() const {
+  const std::uint64_t now = shm::now_ns();
+  switch (breaker.state(now)) {
+    case BreakerState::forced_open:
+      return " was forced open; an operator has to close it";
+    case BreakerState::open: {
+      const std::uint64_t until = breaker.figures(now).changed_ns + options.breaker.open_ns;
+      const std::uint64_t left_ms = (until - std::min(until, now)) / 1'000'000 + 1;
+      return " is open; it lets a call through again in " + std::to_string(left_ms) + " ms";
+    }
+    default:
+      return " was open; it lets some calls through now, and more if those go well";
+  }
+}
+
+Status Requester::Impl::status_of(Refusal refusal, std::uint64_t bytes) const noexcept {
   try {
-    return sentence_of(refusal);
+    return sentence_of(refusal, bytes);
   } catch (const std::bad_alloc&) {
     return {StatusCode::resource_exhausted};
   }
@@ -145,24 +180,25 @@ std::uint64_t Requester::Impl::refuse(Refusal refusal) noexcept {
   ++counts.calls;
   ++counts.failed;
   if (refusal == Refusal::breaker_open) ++counts.refused;
-  return kRefused | static_cast<std::uint64_t>(refusal);
+  std::uint64_t number = kRefused | static_cast<std::uint64_t>(refusal);
+  if (refusal == Refusal::too_large) number |= (refused_bytes << kReasonBits) & ~kRefused;
+  return number;
 }
 
-MessageLoan Requester::Impl::loan(std::uint64_t bytes, const CallOptions& call) noexcept {
+MessageLoan Requester::Impl::loan(std::uint64_t bytes, const CallOptions& call,
+                                  std::uint64_t deadline_ns) noexcept {
   MessageOptions with;
   with.priority = call.priority;
-  bus::Extensions extensions;
-  extensions.add(ExtensionId::reply_to, reply_to);
-  extensions.add(ExtensionId::max_calls, std::as_bytes(std::span{&options.max_calls, 1}));
-  MessageLoan slot = requests.impl_->loan(bytes, with, extensions);
+  MessageLoan slot = requests.impl_->loan(bytes, with, {});
   // One worker is slow, or not running just now, and keeps an old request, behind which the others
   // have handled as many as there are places. There is room again as soon as it has answered.
-  for (std::uint64_t deadline_ns = 0; slot.outcome() == Outcome::full;) {
+  while (slot.outcome() == Outcome::full) {
     const std::uint64_t now = shm::now_ns();
     if (deadline_ns == 0) deadline_ns = deadline_of(call, now);
-    if (vacant.empty() || now >= deadline_ns || requests.stream().subscriber_count() == 0) break;
-    slot = requests.impl_->loan(bytes, with, extensions);
+    if (vacant.empty() || now >= deadline_ns || deserted()) break;
+    slot = requests.impl_->loan(bytes, with, {});
   }
+  if (slot.outcome() == Outcome::too_large) refused_bytes = bytes;
   return slot;
 }
 
@@ -170,6 +206,7 @@ Outcome Requester::Impl::ask(Slot& slot, std::uint64_t number, MessageLoan&& req
   MessagePublisher::Impl::Special special;
   special.kind = MessageKind::request;
   special.flags = slot.options.idempotent ? kFlagIdempotent : std::uint8_t{0};
+  special.status = static_cast<std::uint16_t>(options.max_calls);
   special.attempt = static_cast<std::uint8_t>(std::min(slot.attempt, 255u));
   special.call = number;
   special.expires_ns = slot.deadline_ns;
@@ -181,9 +218,12 @@ Outcome Requester::Impl::ask(Slot& slot, std::uint64_t number, MessageLoan&& req
   return outcome;
 }
 
+// Waits for room for a slice of time only: the answers to other calls are to be taken in.
 Outcome Requester::Impl::ask_again(Slot& slot, std::uint64_t number) noexcept {
   const ScopedContext scope{slot.context};
-  MessageLoan request = loan(slot.copy.size(), slot.options);
+  MessageOptions with;
+  with.priority = slot.options.priority;
+  MessageLoan request = requests.impl_->loan(slot.copy.size(), with, {});
   if (!request) return request.outcome();
   if (!slot.copy.empty()) {
     std::memcpy(request.bytes().data(), slot.copy.data(), slot.copy.size());
@@ -202,7 +242,7 @@ Requester::Impl::Opening Requester::Impl::open(const CallOptions& call) noexcept
     opening.refusal = Refusal::too_many_hops;
   } else if (!has_worker(opening.deadline_ns)) {
     opening.refusal = Refusal::unavailable;
-  } else if (vacant.empty()) {
+  } else if (vacant.empty() || in_use() >= slots.size()) {
     opening.refusal = Refusal::too_many;
   } else if (options.use_breaker) {
     opening.permit = breaker.allow(opening.now);
@@ -242,7 +282,7 @@ Requester::Impl::Asked Requester::Impl::start(Requester& self, std::span<const s
     return fallback->impl_->start(*fallback, request, call);
   }
   if (opening.refusal) return {refuse(*opening.refusal), &self};
-  MessageLoan message = loan(request.size(), call);
+  MessageLoan message = loan(request.size(), call, opening.deadline_ns);
   if (message && !request.empty()) {
     std::memcpy(message.bytes().data(), request.data(), request.size());
   }

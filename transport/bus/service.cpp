@@ -2,13 +2,8 @@
 
 #include "sluice/topic.hpp"
 
-#include <algorithm>
-#include <array>
-
 namespace sluice::bus {
 namespace {
-
-constexpr std::string_view kReply = "$reply/";
 
 std::string hex16(std::uint64_t id) {
   constexpr std::string_view kDigits = "0123456789abcdef";
@@ -34,23 +29,8 @@ Result<void> check_service(std::string_view service) {
 
 std::string request_topic(std::string_view service) { return "$request/" + std::string{service}; }
 
-std::string reply_topic(std::string_view service, std::uint64_t node_id, std::uint64_t number) {
-  return std::string{kReply} + std::string{service} + '/' + hex16(node_id) + '/' +
-         std::to_string(number);
-}
-
-bool is_reply_topic(std::string_view topic, std::string_view service,
-                    std::uint64_t node_id) noexcept {
-  const auto skip = [&topic](std::string_view what) {
-    if (!topic.starts_with(what)) return false;
-    topic.remove_prefix(what.size());
-    return true;
-  };
-  if (!skip(kReply) || !skip(service) || !skip("/") || !skip(hex16(node_id)) || !skip("/")) {
-    return false;
-  }
-  return !topic.empty() && topic.size() <= 20 &&
-         std::all_of(topic.begin(), topic.end(), [](char c) { return c >= '0' && c <= '9'; });
+std::string reply_topic(std::string_view service, std::uint64_t node_id, std::uint64_t stream_id) {
+  return "$reply/" + std::string{service} + '/' + hex16(node_id) + '/' + std::to_string(stream_id);
 }
 
 }  // namespace sluice::bus

@@ -2,6 +2,11 @@
 //
 //   $request/<service>                                          requester -> workers, as a group
 //   $reply/<service>/<requester's node id, 16 hex>/<number>     worker -> requester
+//
+// The number is the id of the stream that the requests come by. So a request need not say where its
+// reply goes, and cannot: stream and node are what the broker says of whoever publishes it. What
+// it says, beside an event's, is the number of the call and, in `status`, how many calls its
+// requester may have outstanding.
 #pragma once
 
 #include "sluice/options.hpp"
@@ -18,8 +23,6 @@ inline constexpr GroupName kServeGroup{"$serve"};
 inline constexpr std::size_t kMaxServiceBytes = 256;
 /// Replies that a worker keeps for a requester that has not attached to its stream yet.
 inline constexpr std::uint32_t kEarlyReplies = 16;
-/// Replies of one worker that a requester's program may hold at a time.
-inline constexpr std::uint32_t kRepliesHeld = 16;
 /// Largest number of calls that a requester may have outstanding.
 inline constexpr std::uint32_t kMaxCalls = 4'096;
 /// Largest number of requests that one worker may hold of one requester.
@@ -28,9 +31,7 @@ inline constexpr std::uint32_t kMaxRequestCredits = 64;
 /// A service is named like a topic, without a '$' in front, in at most kMaxServiceBytes.
 Result<void> check_service(std::string_view service);
 std::string request_topic(std::string_view service);
-std::string reply_topic(std::string_view service, std::uint64_t node_id, std::uint64_t number);
-/// Whether a requester of this node may want its replies there. Of a foreign text.
-bool is_reply_topic(std::string_view topic, std::string_view service,
-                    std::uint64_t node_id) noexcept;
+/// `stream_id`: of the requester's requests.
+std::string reply_topic(std::string_view service, std::uint64_t node_id, std::uint64_t stream_id);
 
 }  // namespace sluice::bus

@@ -313,6 +313,10 @@ TEST(Load, WhoIsDrainingCountsAsTakerNoMore) {
   };
   ReaderPtr a = link.attach(worker());
   EXPECT_EQ(publisher.taker_count(), 1u);
+  SubscriptionOptions recorder = worker();
+  recorder.group = kRecorderGroup;
+  const ReaderPtr keeps = link.attach(recorder);
+  EXPECT_EQ(publisher.taker_count(), 1u) << "who only keeps it does not work on it";
   publish(link, 1, 1);
   EXPECT_TRUE(is_assigned(1));
   a->tell_load(WorkerState::draining, 0);
