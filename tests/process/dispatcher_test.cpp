@@ -563,6 +563,33 @@ TEST_F(DispatcherTest, SlowHandlersAreCountedAndNamed) {
   EXPECT_EQ(log.find("t: the handler is slow: it took "), 0u) << log;
 }
 
+TEST_F(DispatcherTest, SlowServicesAreCountedAndNamed) {
+  EXPECT_EQ(HandlerOptions{}.slow, 100ms);
+  EXPECT_EQ(ResponderOptions{}.slow, 100ms);
+  Node a = node("a");
+  Node b = node("b");
+  std::string log;
+  DispatcherOptions with;
+  with.log = [&log](LogLevel, std::string_view text) { log += text; };
+  auto loop = dispatcher(b, with);
+  ResponderOptions options;
+  options.slow = 1ms;
+  value(loop->serve(
+      "s",
+      [](Request& request) {
+        std::this_thread::sleep_for(5ms);
+        (void)request.reply("at last");
+      },
+      options));
+  auto asks = value(Requester::create(a, "s"));
+  ASSERT_TRUE(work(*loop, [&] { return asks->worker_count() == 1; }));
+  Call call = asks->start(bytes("x"));
+  ASSERT_TRUE(work(*loop, [&] { return loop->counts().handled == 1; }));
+  EXPECT_EQ(call.get().text(), "at last");
+  EXPECT_EQ(loop->counts().slow, 1u);
+  EXPECT_EQ(log.find("the handler of service 's' is slow: it took "), 0u) << log;
+}
+
 TEST_F(DispatcherTest, HandlersMayChangeTheLoop) {
   Node a = node("a");
   MessagePublisher out = publisher(a, "t");
