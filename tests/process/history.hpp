@@ -119,13 +119,14 @@ class Histories : public testing::Test {
     EXPECT_TRUE(eventually([&] { return !lines_of(role.name).empty(); }, std::chrono::seconds{30}));
   }
   /// Whether it has died by itself: at its point, that is.
-  bool has_died(Role& role) const {
+  bool has_died(Role& role) {
     const int code = role.child.wait(std::chrono::milliseconds{0});
     if (code == Child::kNotYet) return false;
     // A recorder that finds no broker says so and ends, for systemd to start it again.
     const bool may_end = role.role == "record" && broker_died_ && code == 1;
     EXPECT_TRUE(code == -SIGKILL || may_end) << role.name << " ended by itself: " << code;
     ++role.deaths;
+    ++died_at_points_;
     return true;
   }
   static void kill(Role& role) {
@@ -136,6 +137,23 @@ class Histories : public testing::Test {
     std::uint64_t sum = 0;
     for (const Role& actor : roles_) sum += actor.role == role ? actor.deaths : 0;
     return sum;
+  }
+
+  [[nodiscard]] bool plays(std::string_view role) const {
+    return std::any_of(roles_.begin(), roles_.end(),
+                       [&](const Role& actor) { return actor.role == role; });
+  }
+  /// Whether that becomes true; whoever dies meanwhile is started again.
+  template <class Done>
+  bool goes_on(Done done) {
+    return eventually(
+        [&] {
+          for (Role& role : roles_) {
+            if (role.mortal && has_died(role)) begin_again(role);
+          }
+          return done();
+        },
+        std::chrono::seconds{60});
   }
 
   /// Who makes something ends first, who deals with it last.
@@ -151,6 +169,8 @@ class Histories : public testing::Test {
         begin_again(role);
       }
     }
+    const std::size_t before = count("file", 'h').size();
+    EXPECT_TRUE(!plays("record") || goes_on([&] { return count("file", 'h').size() > before; }));
     end_some({"ask", "count", "produce", "tell", "file"});
     end_some({"serve", "keep", "work"});
     end_some({"handle", "listen"});
@@ -373,10 +393,7 @@ class Histories : public testing::Test {
   /// What is recorded and the consumer has not got.
   [[nodiscard]] std::vector<std::string> consumer_misses() const {
     std::vector<std::string> missing;
-    if (!std::any_of(roles_.begin(), roles_.end(),
-                     [](const Role& r) { return r.role == "consume"; })) {
-      return missing;
-    }
+    if (!plays("consume")) return missing;
     const Counts consumed = count("consume", 'd');
     for (const std::string& number : recorded()) {
       if (!consumed.contains(number)) missing.push_back(number);
@@ -435,6 +452,7 @@ class Histories : public testing::Test {
   std::filesystem::path folder_ = folder_in_memory();
   std::list<Role> roles_;
   bool broker_died_ = false;
+  std::uint64_t died_at_points_ = 0;
   mutable std::map<std::string, std::pair<std::uintmax_t, std::vector<Line>>> read_;
 };
 

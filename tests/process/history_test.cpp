@@ -18,6 +18,8 @@ std::uint64_t number_from(const char* name, std::uint64_t otherwise) {
   return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
 }
 
+constexpr std::uint64_t kFewestKills = 5;  // on a slow machine too
+
 class History : public Histories {
  protected:
   History() : seed_(number_from("SLUICE_HISTORY_SEED", std::random_device{}())), random_(seed_) {
@@ -61,11 +63,10 @@ class History : public Histories {
 
   void harm_for(std::chrono::seconds time) {
     const auto end = std::chrono::steady_clock::now() + time;
-    while (std::chrono::steady_clock::now() < end) {
+    while (std::chrono::steady_clock::now() < end || killed_ < kFewestKills) {
       std::this_thread::sleep_for(std::chrono::milliseconds{20 + draw(80)});
       for (Role& role : roles_) {  // whoever has died at a point
         if (!role.mortal || !has_died(role)) continue;
-        ++died_at_points_;
         begin_again(role, point_for(role.role));
       }
       const std::uint64_t what = draw(10);
@@ -93,7 +94,7 @@ class History : public Histories {
   std::uint64_t seed_;
   std::mt19937_64 random_;
   std::vector<std::string> shm_points_, own_points_;
-  std::uint64_t killed_ = 0, died_at_points_ = 0;
+  std::uint64_t killed_ = 0;
 };
 
 TEST_F(History, KeepsWhatTheBusPromises) {
@@ -127,6 +128,12 @@ TEST_F(History, KeepsWhatTheBusPromises) {
   cast_mortal("file", "f2");
   cast_mortal("consume", "reader");
 #endif
+  // However slow the machine is: everybody has begun.
+  ASSERT_TRUE(goes_on([&] {
+    return !count("produce", 'h').empty() && !count("ask", 'o').empty() &&
+           !count("count", 'o').empty() && !count("bury", 'l').empty() &&
+           (!plays("record") || (!count("file", 'h').empty() && !count("consume", 'd').empty()));
+  }));
   harm_for(std::chrono::seconds{number_from("SLUICE_HISTORY_SECONDS", 6)});
   end_all();
 
@@ -152,14 +159,7 @@ TEST_F(History, KeepsWhatTheBusPromises) {
       static_cast<unsigned long long>(again(count("work", 'd'))), sum(count("handle", 'd')),
       sum(count("bury", 'l')), sum(count("ask", 'o')), sum(count("serve", 'x')),
       sum(count("count", 'o')), sum(count("file", 'h')), sum(count("consume", 'd')));
-  EXPECT_GT(killed_, 0u);
   EXPECT_TRUE(!SLUICE_ACTOR_CAN_DIE || died_at_points_ > 0) << "no point was reached";
-  for (const char* role : {"produce", "file"}) {
-    EXPECT_TRUE(count(role, 'q').empty() || !count(role, 'h').empty()) << role;
-  }
-  EXPECT_FALSE(count("ask", 'o').empty());
-  EXPECT_FALSE(count("count", 'o').empty());
-  EXPECT_FALSE(count("bury", 'l').empty());
 }
 
 }  // namespace

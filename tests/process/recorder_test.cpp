@@ -146,7 +146,7 @@ std::string numbered(int publisher, std::uint64_t number) {
 // Publishes numbers until it is told to stop, and waits for each few of them to be on the disk.
 struct Writer {
   std::uint64_t published = 0;
-  std::uint64_t recorded = 0;  ///< All up to this one are, by the library's word.
+  std::atomic<std::uint64_t> recorded{0};  ///< All up to this one are, by the library's word.
 
   void run(Node& node, int id, const std::atomic<bool>& stop) {
     MessagePublisherOptions options;
@@ -204,7 +204,12 @@ TEST_F(RecorderTest, NothingThatWasRecordedIsLostWhenItIsKilled) {
   }
   std::mt19937_64 random{4711};
   for (int kill = 0; kill < kills && !HasFatalFailure(); ++kill) {
+    // Mostly at random; but on a slow machine nothing would be recorded for long.
+    const std::uint64_t before = writers[0].recorded;
     std::this_thread::sleep_for(std::chrono::milliseconds{20 + random() % 200});
+    if (kill % 4 == 3) {
+      EXPECT_TRUE(eventually([&] { return writers[0].recorded > before; }, kPatience));
+    }
     EXPECT_EQ(end_recorder(SIGKILL), -SIGKILL);
     start_recorder(arguments);
   }
