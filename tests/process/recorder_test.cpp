@@ -170,7 +170,11 @@ struct Writer {
         outcome = publisher->wait_recorded(message, in(1s));
         if (outcome == Outcome::no_subscriber) std::this_thread::sleep_for(1ms);
       }
-      ASSERT_EQ(outcome, Outcome::ok) << numbered(id, published);
+      ASSERT_EQ(outcome, Outcome::ok)
+          << numbered(id, published) << ", after " << recorded << ", "
+          << (last ? "with the last recorder" : "while recorders die") << "; attached "
+          << publisher->stream().subscriber_count() << " of "
+          << publisher->stream().matching_count();
       recorded = published;
     }
   }
