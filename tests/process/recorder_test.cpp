@@ -170,11 +170,10 @@ struct Writer {
         outcome = publisher->wait_recorded(message, in(1s));
         if (outcome == Outcome::no_subscriber) std::this_thread::sleep_for(1ms);
       }
-      ASSERT_EQ(outcome, Outcome::ok)
-          << numbered(id, published) << ", after " << recorded << ", "
-          << (last ? "with the last recorder" : "while recorders die") << "; attached "
-          << publisher->stream().subscriber_count() << " of "
-          << publisher->stream().matching_count();
+      ASSERT_EQ(outcome, Outcome::ok) << numbered(id, published) << ", after " << recorded << ", "
+                                      << (last ? "with the last recorder" : "while recorders die")
+                                      << "; attached " << publisher->stream().subscriber_count()
+                                      << " of " << publisher->stream().matching_count();
       recorded = published;
     }
   }
@@ -193,8 +192,8 @@ TEST_F(RecorderTest, NothingThatWasRecordedIsLostWhenItIsKilled) {
   const char* wanted = std::getenv("SLUICE_RECORDER_KILLS");
   const int kills = wanted == nullptr ? 6 : std::atoi(wanted);
   // Small files, so that many kills come to rotations as well.
-  const std::vector<std::string> arguments{"--durable", "job/#", "--rotate-bytes", "2M", "--keep",
-                                           "10000"};
+  const std::vector<std::string> arguments{"--durable", "job/#",  "--rotate-bytes",
+                                           "2M",        "--keep", "10000"};
   start_recorder(arguments);
   std::vector<Node> nodes;
   for (int i = 0; i < kWriters; ++i) nodes.push_back(node("writer-" + std::to_string(i)));
