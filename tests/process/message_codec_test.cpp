@@ -3,7 +3,7 @@
 #include "shm/fd.hpp"
 #include "sluice/codec.hpp"
 #include "sluice/correlation.hpp"
-#include "tests/process/reading_generated.h"
+#include "tests/process/measurement_generated.h"
 #include "tests/support/bus_fixture.hpp"
 
 #include <gtest/gtest.h>
@@ -24,16 +24,16 @@
 namespace sluice::test {
 namespace {
 
-constexpr std::string_view kType = "sluice.test.Reading";
+constexpr std::string_view kType = "sluice.test.Measurement";
 
-const Reading* reading_of(const Message& message, std::string_view type = kType) {
+const Measurement* reading_of(const Message& message, std::string_view type = kType) {
   return flatbuffer_of(
       message, type_hash_of_name(type),
       [](const std::uint8_t* data, std::size_t size) {
         flatbuffers::Verifier verifier{data, size};
-        return VerifyReadingBuffer(verifier);
+        return VerifyMeasurementBuffer(verifier);
       },
-      [](const void* data) { return GetReading(data); });
+      [](const void* data) { return GetMeasurement(data); });
 }
 
 flatbuffers::FlatBufferBuilder reading(std::uint32_t sensor) {
@@ -41,7 +41,7 @@ flatbuffers::FlatBufferBuilder reading(std::uint32_t sensor) {
   const auto name = builder.CreateString("kitchen");
   const auto values = builder.CreateVector(std::vector<double>{1.5, 2.5});
   const Position position{3, 4};
-  builder.Finish(CreateReading(builder, sensor, name, &position, values));
+  builder.Finish(CreateMeasurement(builder, sensor, name, &position, values));
   return builder;
 }
 
@@ -70,7 +70,7 @@ TEST_F(MessageCodecTest, AFlatBufferIsReadInPlace) {
   EXPECT_EQ(message.envelope().codec, Codec::flatbuffer);
   EXPECT_EQ(message.info().type_hash, type_hash_of_name(kType));
   EXPECT_EQ(message.info().priority, Priority::high);
-  const Reading* const found = reading_of(message);
+  const Measurement* const found = reading_of(message);
   ASSERT_NE(found, nullptr);
   EXPECT_EQ(found->sensor(), 7u);
   EXPECT_EQ(found->name()->str(), "kitchen");
@@ -87,7 +87,7 @@ TEST_F(MessageCodecTest, AFlatBufferThatIsTooLargeIsNotPublished) {
   MessagePublisher out = publisher(a, "t", flatbuffer_publisher(kType, 16));
   flatbuffers::FlatBufferBuilder builder;
   const auto name = builder.CreateString(std::string(1'000, 'x'));
-  builder.Finish(CreateReading(builder, 7, name));
+  builder.Finish(CreateMeasurement(builder, 7, name));
   EXPECT_EQ(publish_flatbuffer(out, builder), Outcome::too_large);
 }
 
