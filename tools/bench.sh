@@ -2,10 +2,11 @@
 # Sluice and its peers, measured side by side on this machine; installs first what that needs
 # (tools/setup.sh), and builds it in build/bench.
 #
-#   tools/bench.sh [--quick] [--json] [--only PATTERN] [--list] [other arguments for sluice_bench]
+#   tools/bench.sh [--quick] [--json] [--gate] [--only PATTERN] [--list] [other arguments for sluice_bench]
 #
 # Prints one table; with --json all results follow as one JSON object on the last line. The exit code is 0
-# only if every measurement passed its verification. What is done and how to read it: tests/bench/README.md.
+# only if every measurement passed its verification; with --gate it is 4 when a target was missed.
+# What is done and how to read it: tests/bench/README.md.
 #
 # SLUICE_JOBS: compilers at the same time; as many as there are processors, unless memory is short.
 set -euo pipefail

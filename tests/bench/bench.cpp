@@ -1,5 +1,6 @@
 // sluice_bench: every workload with every peer, in interleaved rounds: A, B, C, A, B, C, … so that
 // what happens on the machine meanwhile meets them all.
+#include "tests/bench/gates.hpp"
 #include "tests/bench/machine.hpp"
 #include "tests/bench/peers.hpp"
 #include "tests/bench/report.hpp"
@@ -24,9 +25,12 @@ namespace {
 
 using nlohmann::json;
 
+constexpr int kMissed = 4;  // an exit code: verified, but with --gate not as fast as it shall be
+
 struct Options {
   bool quick = false;
   bool json = false;
+  bool gate = false;
   bool list = false;
   std::string only;
   std::string revision;
@@ -144,8 +148,18 @@ int run(const Options& options) {
 
   const std::vector<std::string> complaints = failures(all);
   for (const std::string& line : complaints) std::cout << "FAILED " << line << "\n";
+  const std::vector<Verdict> verdicts = judge(all, gates());
+  const auto missed =
+      std::ranges::count_if(verdicts, [](const Verdict& verdict) { return !verdict.met; });
+  std::cout << "targets: " << std::ssize(verdicts) - missed << " met, " << missed << " missed\n";
+  for (const Verdict& verdict : verdicts) {
+    if (verdict.met) continue;
+    std::cout << "MISSED " << verdict.gate->workload << ": " << sentence(verdict) << "\n";
+  }
   if (options.json) {
     const json object{{"ok", complaints.empty()},
+                      {"targets_met", std::ssize(verdicts) - missed},
+                      {"targets_missed", missed},
                       {"machine", machine},
                       {"revision", options.revision},
                       {"isolated", shared_because.empty()},
@@ -158,7 +172,9 @@ int run(const Options& options) {
                       {"workloads", summary(all)}};
     std::cout << object.dump(-1, ' ', false, json::error_handler_t::replace) << std::endl;
   }
-  return complaints.empty() ? 0 : 1;
+  if (!complaints.empty()) return 1;
+  if (options.gate && verdicts.empty()) std::cerr << "what was measured has no target\n";
+  return options.gate && (missed != 0 || verdicts.empty()) ? kMissed : 0;
 }
 
 }  // namespace
@@ -169,6 +185,7 @@ int main(int argc, char** argv) {
   CLI::App app("Sluice and its peers, measured side by side. See tests/bench/README.md.");
   app.add_flag("--quick", options.quick, "a good minute, for a first look");
   app.add_flag("--json", options.json, "end with all results as one JSON object on the last line");
+  app.add_flag("--gate", options.gate, "exit with 4 when a target is missed, or there is none");
   app.add_flag("--list", options.list, "name what would be measured, measure nothing");
   app.add_option("--only", options.only, "part of, or shell pattern for, workload/peer");
   app.add_option("--rounds", options.rounds, "how often each is measured");

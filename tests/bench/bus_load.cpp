@@ -3,6 +3,7 @@
 //
 //   even     one message every 100 µs: a timer, a wake-up and a sleep for each
 //   bursts   ten messages every millisecond, as what comes from a loop does
+//   typical  1,000 messages/s, one by one: what a system of this size has on an ordinary day
 //   timer    no message: what it costs the publisher to sleep until the next one would be due
 //
 // The figure is the user and system time of both processes, all their threads, in percent of one
@@ -29,11 +30,13 @@ constexpr std::uint64_t kRate = 10'000;
 constexpr std::uint32_t kWarm = 2;  // the phases, from here on
 constexpr std::uint32_t kEven = 3;
 constexpr std::uint32_t kBursts = 4;
-constexpr std::uint32_t kTimer = 5;
+constexpr std::uint32_t kTypical = 5;
+constexpr std::uint32_t kTimer = 6;
 
 /// Arguments: socket, messages of a phase, of the warm-up.
 std::uint64_t messages_in(const CrewMember& me, std::uint32_t phase) {
-  return std::stoull(me.arguments.at(phase == kWarm ? 2 : 1));
+  const std::uint64_t messages = std::stoull(me.arguments.at(phase == kWarm ? 2 : 1));
+  return phase == kTypical ? messages / 10 : messages;
 }
 
 void play_steady(const CrewMember& me) {
@@ -44,9 +47,10 @@ void play_steady(const CrewMember& me) {
   me.finish();
   std::uint64_t number = 0;
   std::array<std::byte, kBytes> payload{};
-  for (const std::uint32_t phase : {kWarm, kEven, kBursts, kTimer}) {
+  for (const std::uint32_t phase : {kWarm, kEven, kBursts, kTypical, kTimer}) {
     me.await(phase);
     const std::uint64_t burst = phase == kBursts ? 10 : 1;
+    const std::uint64_t rate = phase == kTypical ? kRate / 10 : kRate;
     const std::uint64_t last = number + messages_in(me, phase);
     std::uint64_t due_ns = now_ns();
     for (std::uint64_t i = number; phase == kTimer && i < last; ++i) {
@@ -57,7 +61,7 @@ void play_steady(const CrewMember& me) {
       break;
     }
     while (number < last) {
-      sleep_until_ns(due_ns += burst * 1'000'000'000 / kRate);
+      sleep_until_ns(due_ns += burst * 1'000'000'000 / rate);
       for (std::uint64_t i = 0; i < burst; ++i) {
         write_number(std::span{payload}.first(kNumberBytes), ++number);
         const Outcome outcome = publisher.publish(payload);
@@ -80,7 +84,7 @@ void play_asleep(const CrewMember& me) {
   me.await(1);
   me.finish();
   std::uint64_t number = 0;
-  for (const std::uint32_t phase : {kWarm, kEven, kBursts}) {
+  for (const std::uint32_t phase : {kWarm, kEven, kBursts, kTypical}) {
     me.await(phase);
     for (const std::uint64_t last = number + messages_in(me, phase); number < last;) {
       Message message =
@@ -120,7 +124,7 @@ nlohmann::json measure_load(const BrokerCell& cell) {
   crew.step(20);
   crew.step(20);
   nlohmann::json result{{"messages", count}};
-  for (const std::string name : {"even", "bursts", "timer"}) {
+  for (const std::string name : {"even", "bursts", "typical", "timer"}) {
     const std::array<std::uint64_t, 3> before{cpu_time_ns(pids[0]), cpu_time_ns(pids[1]),
                                               cpu_time_ns(broker.pid())};
     const std::uint64_t from_ns = now_ns();

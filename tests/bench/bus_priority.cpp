@@ -5,8 +5,9 @@
 //   flood   messages of low priority, as many as their lane takes: the publisher fills it as soon
 //           as there is room, so that it is full when a critical message comes
 //
-// Latency runs from publish, by the message's own time stamp, until the message is taken. Every
-// message must arrive, in order of its lane.
+// Latency runs from publish, by the message's own time stamp, until the message is taken; that of
+// the flood's own messages, behind a full lane, is what back-pressure costs. Every message must
+// arrive, in order of its lane.
 #include "sluice/message_publisher.hpp"
 #include "sluice/message_subscriber.hpp"
 #include "tests/bench/broker.hpp"
@@ -26,7 +27,7 @@ namespace {
 constexpr const char* kTopic = "bench/priority";
 constexpr std::uint64_t kPeriodNs = 10'000'000;
 constexpr std::uint64_t kWarmUp = 10;
-enum Value : std::size_t { kP50, kP90, kP99, kP999, kMax, kLow, kNs };
+enum Value : std::size_t { kP50, kP90, kP95, kP99, kP999, kMax, kLow, kLowP50, kLowMax, kNs };
 
 /// The subscriber, and what it has taken.
 class Taking {
@@ -36,6 +37,7 @@ class Taking {
   /// Until this many critical ones more have come.
   void take(std::uint64_t count, CrewRecord& record) {
     *latency_ = {};
+    *low_latency_ = {};
     const std::uint64_t last = critical_ + kWarmUp + count;
     const std::uint64_t low = low_;
     const std::uint64_t from_ns = now_ns();
@@ -43,6 +45,9 @@ class Taking {
     const auto whole = [&](double quantile) {
       return static_cast<std::uint64_t>(latency_->quantile_ns(quantile));
     };
+    record.values[kP95].store(whole(0.95));
+    record.values[kLowP50].store(static_cast<std::uint64_t>(low_latency_->quantile_ns(0.5)));
+    record.values[kLowMax].store(low_latency_->max_ns());
     record.values[kP50].store(whole(0.5));
     record.values[kP90].store(whole(0.9));
     record.values[kP99].store(whole(0.99));
@@ -63,7 +68,7 @@ class Taking {
     if (read_number(message.payload()) != ++number) {
       throw std::runtime_error("verification: not the next one of its lane");
     }
-    if (critical && counts) latency_->record(now - message.info().publish_ns);
+    if (counts) (critical ? latency_ : low_latency_)->record(now - message.info().publish_ns);
     subscriber_.acknowledge(std::move(message));
   }
 
@@ -71,6 +76,7 @@ class Taking {
   std::uint64_t critical_ = 0;
   std::uint64_t low_ = 0;
   const std::unique_ptr<Histogram> latency_ = std::make_unique<Histogram>();
+  const std::unique_ptr<Histogram> low_latency_ = std::make_unique<Histogram>();
 };
 
 /// Arguments: socket, how many critical messages.
@@ -176,10 +182,14 @@ nlohmann::json measure_priority(const BrokerCell& cell) {
     };
     result[name + "_us_p50"] = us(kP50);
     result[name + "_us_p90"] = us(kP90);
+    result[name + "_us_p95"] = us(kP95);
     result[name + "_us_p99"] = us(kP99);
     result[name + "_us_p999"] = us(kP999);
     result[name + "_us_max"] = us(kMax);
     result[name + "_per_second"] = us(kLow) * 1e9 / us(kNs);
+    if (name != "flood") continue;
+    result["full_us_p50"] = us(kLowP50);
+    result["full_us_max"] = us(kLowMax);
   }
   if (result["flood_per_second"].get<double>() < 1'000) {
     throw std::runtime_error("verification: there was no flood");

@@ -139,6 +139,7 @@ class Roles {
 json latency_json(const Histogram& histogram, double divisor) {
   return json{{"p50_us", histogram.quantile_ns(0.50) / divisor},
               {"p90_us", histogram.quantile_ns(0.90) / divisor},
+              {"p95_us", histogram.quantile_ns(0.95) / divisor},
               {"p99_us", histogram.quantile_ns(0.99) / divisor},
               {"p999_us", histogram.quantile_ns(0.999) / divisor},
               {"max_us", static_cast<double>(histogram.max_ns()) / divisor},

@@ -8,9 +8,10 @@ namespace sluice::bench {
 namespace {
 
 constexpr std::array kPingPongMetrics{
-    Metric{"p50_us", "p50 µs", true}, Metric{"p90_us", "p90", false},
-    Metric{"p99_us", "p99", false},   Metric{"p999_us", "p99.9", false},
-    Metric{"max_us", "max", false},   Metric{"cpu_us", "cpu µs/msg", false},
+    Metric{"p50_us", "p50 µs", true},      Metric{"p90_us", "p90", false},
+    Metric{"p95_us", "p95", false},        Metric{"p99_us", "p99", false},
+    Metric{"p999_us", "p99.9", false},     Metric{"max_us", "max", false},
+    Metric{"cpu_us", "cpu µs/msg", false},
 };
 constexpr std::array kStreamMetrics{
     Metric{.key = "per_second", .title = "messages/s", .headline = true, .more_is_better = true},
@@ -22,6 +23,7 @@ constexpr std::array kFanOutMetrics{
     Metric{"p99_us", "p99 µs", true},
     Metric{"memory_mb", "memory MB", true},
     Metric{"p90_us", "p90", false},
+    Metric{"p95_us", "p95", false},
     Metric{"p999_us", "p99.9", false},
     Metric{"max_us", "max", false},
     Metric{"lost", "lost", false},
@@ -99,15 +101,18 @@ constexpr std::array kStateMetrics{
 constexpr std::array kPriorityMetrics{
     Metric{"alone_us_p50", "alone p50 µs", true},   Metric{"flood_us_p50", "flood p50 µs", true},
     Metric{"ratio_p50", "flood / alone p50", true}, Metric{"ratio_p99", "flood / alone p99", true},
-    Metric{"alone_us_p90", "alone p90", false},     Metric{"alone_us_p99", "p99", false},
-    Metric{"alone_us_p999", "p99.9", false},        Metric{"alone_us_max", "max", false},
-    Metric{"flood_us_p90", "flood p90", false},     Metric{"flood_us_p99", "p99", false},
+    Metric{"alone_us_p90", "alone p90", false},     Metric{"alone_us_p95", "p95", false},
+    Metric{"alone_us_p99", "p99", false},           Metric{"alone_us_p999", "p99.9", false},
+    Metric{"alone_us_max", "max", false},           Metric{"flood_us_p90", "flood p90", false},
+    Metric{"flood_us_p95", "p95", false},           Metric{"flood_us_p99", "p99", false},
     Metric{"flood_us_p999", "p99.9", false},        Metric{"flood_us_max", "max", false},
+    Metric{"full_us_p50", "full lane p50", false},  Metric{"full_us_max", "max", false},
     Metric{"flood_per_second", "flood/s", false},
 };
 constexpr std::array kLoadMetrics{
     Metric{"even_percent", "one by one, % of a core", true},
     Metric{"bursts_percent", "10 each ms, % of a core", true},
+    Metric{"typical_percent", "1,000/s, % of a core", true},
     Metric{"even_publisher_percent", "one by one: publisher", false},
     Metric{"even_subscriber_percent", "subscriber", false},
     Metric{"bursts_publisher_percent", "10 each ms: publisher", false},
@@ -171,14 +176,17 @@ const std::array kBrokerWorkloads{
     BrokerWorkload{"state", kStateMetrics,
                    "one client after its last answer; watched: what one watcher of all keys saw "
                    "while they were set"},
-    BrokerWorkload{"priority", kPriorityMetrics,
-                   "from publish to taken; the flood fills the low lane of the same publisher"},
+    BrokerWorkload{
+        "priority", kPriorityMetrics,
+        "from publish to taken; the flood fills the low lane of the same publisher; full lane: "
+        "the flood's own messages"},
     BrokerWorkload{"cpu10k", kLoadMetrics, "processor time of publisher and subscriber, 64 B"},
     BrokerWorkload{
         "durable", kDurableMetrics,
         "through sluice-recorder, all by default; floor: one file, one write of 64 B and "
         "one sync at a time"},
-    BrokerWorkload{"gateway-in", kGatewayMetrics, "30 frames/s, the same ones at both; then a flood"},
+    BrokerWorkload{"gateway-in", kGatewayMetrics,
+                   "30 frames/s, the same ones at both; then a flood"},
     BrokerWorkload{"gateway-out", kGatewayMetrics, "the same"},
 };
 

@@ -1,11 +1,10 @@
 #include "tests/bench/report.hpp"
 
+#include "tests/bench/gates.hpp"
 #include "tests/bench/metrics.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <cstdio>
 #include <optional>
 #include <span>
 #include <sstream>
@@ -17,54 +16,14 @@ namespace {
 
 using nlohmann::json;
 
-struct Spread {
-  double median;
-  double min;
-  double max;
-};
-
-std::optional<Spread> spread_of(const Series& series, const char* key) {
-  std::vector<double> values;
-  for (const json& round : series.rounds) {
-    if (round.value("ok", false) && round.contains(key)) values.push_back(round[key].get<double>());
-  }
-  if (values.empty()) return std::nullopt;
-  std::ranges::sort(values);
-  const std::size_t middle = values.size() / 2;
-  const double median =
-      values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
-  return Spread{.median = median, .min = values.front(), .max = values.back()};
-}
-
 /// To the best of the reference peers.
 std::optional<double> ratio_of(const Series& series, const std::vector<Series>& all,
                                const Metric& metric) {
-  std::optional<double> best;
-  for (const Series& other : all) {
-    if (other.workload != series.workload) continue;
-    if (std::ranges::find(kReferencePeers, other.peer->name) == kReferencePeers.end()) continue;
-    const std::optional<Spread> spread = spread_of(other, metric.key);
-    if (!spread) continue;
-    if (!best || (spread->median < *best) != metric.more_is_better) best = spread->median;
-  }
+  const std::optional<double> best =
+      best_reference(all, series.workload->id, metric.key, metric.more_is_better);
   const std::optional<Spread> own = spread_of(series, metric.key);
   if (!own || !best || *best <= 0) return std::nullopt;
   return own->median / *best;
-}
-
-/// Three significant digits, more before the point when there are.
-std::string number(double value) {
-  std::array<char, 32> text{};
-  if (value == 0) return "0";
-  const int magnitude = static_cast<int>(std::floor(std::log10(std::abs(value))));
-  const int decimals = std::clamp(2 - magnitude, 0, 6);
-  std::snprintf(text.data(), text.size(), "%.*f", decimals, value);
-  std::string digits = text.data();
-  if (decimals > 0) return digits;
-  for (std::ptrdiff_t at = std::ssize(digits) - 3; at > 0; at -= 3) {
-    digits.insert(static_cast<std::size_t>(at), 1, ',');
-  }
-  return digits;
 }
 
 using Row = std::vector<std::string>;
@@ -173,6 +132,7 @@ std::vector<std::string> failures(const std::vector<Series>& all) {
 
 std::string table(const std::vector<Series>& all) {
   std::ostringstream out;
+  const std::vector<Verdict> verdicts = judge(all, gates());
   for (const Workload& workload : workloads()) {
     std::vector<Row> rows{header_of(workload)};
     for (const Series& series : all) {
@@ -188,6 +148,9 @@ std::string table(const std::vector<Series>& all) {
     }
     out << note_of(all, workload) << '\n';
     print_rows(out, rows);
+    for (const Verdict& verdict : verdicts) {
+      if (verdict.gate->workload == workload.id) out << "  target: " << sentence(verdict) << '\n';
+    }
   }
   return out.str();
 }
@@ -208,6 +171,9 @@ json summary(const std::vector<Series>& all) {
       if (const auto ratio = ratio_of(series, all, metric)) figure["ratio"] = *ratio;
     }
     peer["rounds"] = series.rounds;
+  }
+  for (const Verdict& verdict : judge(all, gates())) {
+    workloads_json[std::string(verdict.gate->workload)]["targets"].push_back(to_json(verdict));
   }
   return workloads_json;
 }
