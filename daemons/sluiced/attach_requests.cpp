@@ -4,7 +4,6 @@
 #include "daemons/sluiced/handed_over.hpp"
 #include "daemons/sluiced/log.hpp"
 #include "daemons/sluiced/refusal.hpp"
-#include "shm/clock.hpp"
 
 #include <utility>
 
@@ -38,7 +37,7 @@ Result<void> Broker::attach(Session& session, const protocol::AttachT& body, std
   const auto number = publisher == nullptr
                           ? std::nullopt
                           : attaching_.ask({stream.id, subscription->id, stream.node,
-                                            session.node(), request, shm::deadline_in(kAnswerNs)});
+                                            session.node(), request, loop_.now_ns() + kAnswerNs});
   if (!number) {
     registry_.detach(stream.id, subscription->id, false);
     return Error{Errc::exhausted, 0, "the publisher has too many unanswered questions before it"};

@@ -5,7 +5,6 @@
 
 #include "daemons/sluiced/handed_over.hpp"
 #include "daemons/sluiced/log.hpp"
-#include "shm/clock.hpp"
 #include "sluice/version.hpp"
 
 #include <sys/random.h>
@@ -44,7 +43,7 @@ Broker::Broker(EventLoop& loop, Policy policy, LimitTable limits, std::vector<To
       topics_(std::move(topics)),
       ledger_(std::move(limits)),
       id_(random_id()) {
-  look_timer_ = loop_.at(shm::deadline_in(kHeartbeatNs), [this] { look_around(); });
+  look_timer_ = loop_.at(loop_.now_ns() + kHeartbeatNs, [this] { look_around(); });
 }
 
 Broker::~Broker() {
@@ -237,7 +236,7 @@ Result<void> Broker::dispatch(Session& session, transport::Received& received) {
 }
 
 void Broker::look_around() {
-  const std::uint64_t now = shm::now_ns();
+  const std::uint64_t now = loop_.now_ns();
   for (const auto& [node, session] : by_node_) {
     registry_.set_stuck(node, now - session->last_heard_ns() > 3 * kHeartbeatNs);
   }
@@ -246,7 +245,7 @@ void Broker::look_around() {
     refuse_question(question, {Errc::refused, 0,
                                "the publisher has not answered for 10 seconds; it may be stuck"});
   }
-  look_timer_ = loop_.at(shm::deadline_in(kHeartbeatNs), [this] { look_around(); });
+  look_timer_ = loop_.at(loop_.now_ns() + kHeartbeatNs, [this] { look_around(); });
 }
 
 }  // namespace sluice::broker

@@ -2,7 +2,6 @@
 // descriptor can be closed and its number be given to another one, whose turn it then is not.
 #include "daemons/sluiced/event_loop.hpp"
 
-#include "shm/clock.hpp"
 #include "shm/memory.hpp"
 
 #include <sys/epoll.h>
@@ -18,8 +17,9 @@ constexpr int kBatch = 64;
 
 }  // namespace
 
-Result<EventLoop> EventLoop::create() {
+Result<EventLoop> EventLoop::create(Clock clock) {
   EventLoop loop;
+  loop.clock_ = clock;
   loop.epoll_.reset(::epoll_create1(EPOLL_CLOEXEC));
   if (!loop.epoll_.valid()) return shm::system_error("epoll_create1");
   return loop;
@@ -70,7 +70,7 @@ int EventLoop::wait_ms(int at_most_ms) const noexcept {
   if (stopped_ || !posted_.empty()) return 0;
   if (timers_.empty()) return at_most_ms;
   constexpr std::uint64_t kNsPerMs = 1'000'000;
-  const std::uint64_t now = shm::now_ns();
+  const std::uint64_t now = now_ns();
   const std::uint64_t due = timers_.begin()->first.first;
   const std::uint64_t left_ms = due <= now ? 0 : (due - now + kNsPerMs - 1) / kNsPerMs;
   const int wait = static_cast<int>(std::min<std::uint64_t>(left_ms, 60'000));
@@ -78,7 +78,7 @@ int EventLoop::wait_ms(int at_most_ms) const noexcept {
 }
 
 void EventLoop::run_timers() {
-  const std::uint64_t now = shm::now_ns();
+  const std::uint64_t now = now_ns();
   while (!timers_.empty() && timers_.begin()->first.first <= now) {
     auto due = timers_.extract(timers_.begin());
     deadlines_.erase(due.key().second);

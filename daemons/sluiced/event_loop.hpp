@@ -1,6 +1,7 @@
 // Waits for descriptors and for time, in one thread.
 #pragma once
 
+#include "shm/clock.hpp"
 #include "shm/fd.hpp"
 #include "sluice/result.hpp"
 
@@ -22,14 +23,18 @@ class EventLoop {
   using OnReady = std::function<void(std::uint32_t events)>;
   using Action = std::function<void()>;
 
-  static Result<EventLoop> create();
+  using Clock = std::uint64_t (*)() noexcept;  ///< Of CLOCK_MONOTONIC; tests bring their own.
+
+  static Result<EventLoop> create(Clock clock = shm::now_ns);
+
+  [[nodiscard]] std::uint64_t now_ns() const noexcept { return clock_(); }
 
   /// The descriptor stays the caller's, who must forget the token before closing it.
   Result<Token> watch(int fd, std::uint32_t events, OnReady on_ready);
   void change(Token token, std::uint32_t events) noexcept;
   void forget(Token token) noexcept;
 
-  /// Once, at `deadline_ns` of shm::now_ns() or soon after.
+  /// Once, at `deadline_ns` of now_ns() or soon after.
   Token at(std::uint64_t deadline_ns, Action action);
   void cancel(Token timer) noexcept;
   void post(Action action) { posted_.push_back(std::move(action)); }
@@ -48,6 +53,7 @@ class EventLoop {
   void run_timers();
   void run_posted();
 
+  Clock clock_ = shm::now_ns;
   shm::UniqueFd epoll_;
   // Shared, so that a function that forgets itself lives until it returns.
   std::unordered_map<Token, std::shared_ptr<Watched>> watched_;

@@ -1,6 +1,5 @@
 #include "daemons/sluiced/session.hpp"
 
-#include "shm/clock.hpp"
 #include "shm/layout.hpp"
 #include "sluice/topic.hpp"
 #include "transport/introduction.hpp"
@@ -14,8 +13,6 @@
 namespace sluice::broker {
 namespace {
 
-constexpr std::uint64_t kHelloNs = 2'000'000'000;
-constexpr std::uint64_t kPauseNs = 50'000'000;
 constexpr std::size_t kTurn = 64;         // messages before others have their turn
 constexpr std::size_t kLastWords = 1024;  // of a process that has died
 
@@ -58,13 +55,12 @@ Session::Session(std::uint64_t number, transport::Connection connection, Peer pe
       peer_(std::move(peer)),
       loop_(loop),
       service_(service),
-      last_heard_ns_(shm::now_ns()) {}
+      last_heard_ns_(loop.now_ns()) {}
 
 Session::~Session() {
   loop_.forget(socket_token_);
   loop_.forget(process_token_);
-  loop_.cancel(hello_timer_);
-  loop_.cancel(pause_timer_);
+  loop_.cancel(timer_);
 }
 
 Result<void> Session::start() {
@@ -78,16 +74,15 @@ Result<void> Session::start() {
     if (!process) return std::move(process).error();
     process_token_ = *process;
   }
-  hello_timer_ = loop_.at(shm::deadline_in(kHelloNs), [this] {
-    if (state_ == State::hello) close({Errc::refused, 0, "no Hello came within 2 seconds"});
-  });
+  state_.started(loop_.now_ns());
+  set_timer();
   return {};
 }
 
 void Session::reject(const Error& why) {
   tell(transport::to_failed(why));
   discard_unread(connection_.fd());
-  state_ = State::over;
+  state_.ended();
 }
 
 SharedFd Session::arena(shm::UniqueFd fd) {
@@ -135,7 +130,8 @@ void Session::look_for_goodbye() {
 void Session::end(std::string reason) {
   if (over()) return;
   look_for_goodbye();
-  state_ = State::over;
+  state_.ended();
+  set_timer();
   reason_ = std::move(reason);
   loop_.forget(std::exchange(socket_token_, 0));
   loop_.forget(std::exchange(process_token_, 0));
@@ -143,7 +139,7 @@ void Session::end(std::string reason) {
 }
 
 void Session::update_interest() {
-  std::uint32_t wanted = paused_ ? 0 : static_cast<std::uint32_t>(EPOLLIN);
+  std::uint32_t wanted = state_.reads() ? static_cast<std::uint32_t>(EPOLLIN) : 0;
   if (connection_.wants_to_write()) wanted |= EPOLLOUT;
   if (wanted != interest_) loop_.change(socket_token_, interest_ = wanted);
 }
@@ -154,7 +150,7 @@ void Session::on_socket(std::uint32_t events) {
     update_interest();
   }
   // Once the other side has closed there is nothing to hold back any more.
-  if ((events & (EPOLLHUP | EPOLLERR)) != 0) paused_ = false;
+  if ((events & (EPOLLHUP | EPOLLERR)) != 0) state_.hung_up();
   if ((events & ~static_cast<std::uint32_t>(EPOLLOUT)) != 0) read(kTurn);
 }
 
@@ -166,26 +162,30 @@ void Session::on_death() {
 }
 
 void Session::read(std::size_t at_most) {
-  for (std::size_t i = 0; i < at_most && !paused_ && !over(); ++i) {
+  for (std::size_t i = 0; i < at_most && state_.reads(); ++i) {
     auto received = connection_.receive();
     if (!received) {
       if (received.error().code == Errc::untrusted) return close(received.error());
       return end(received.error().message);
     }
     if (!*received) return;
-    last_heard_ns_ = shm::now_ns();
+    last_heard_ns_ = loop_.now_ns();
     take(**received);
   }
 }
 
 void Session::take(transport::Received& received) {
+  using enum SessionState::Then;
   const std::uint32_t request = received.message.request;
-  if (auto now = service_.pace(*this, last_heard_ns_); !now) {
-    // Read on later. What needs no answer cannot be refused, and is done all the same.
-    pause();
-    if (request != 0) return refuse(request, now.error());
+  const Result<void> now = service_.pace(*this, last_heard_ns_);
+  const auto then = state_.received(now.has_value(), request != 0, last_heard_ns_);
+  if (!now) {
+    set_timer();
+    update_interest();
   }
-  auto handled = state_ == State::hello ? on_hello(received) : service_.handle(*this, received);
+  if (then == refuse) return this->refuse(request, now.error());
+  if (then != greet && then != serve) return;
+  auto handled = then == greet ? on_hello(received) : service_.handle(*this, received);
   if (!handled) close(handled.error());
 }
 
@@ -201,22 +201,26 @@ Result<void> Session::on_hello(transport::Received& received) {
   last_words_ = hello->last_words;
   auto welcome = service_.welcome(*this, *hello);
   if (!welcome) return std::move(welcome).error();
-  state_ = State::open;
+  state_.welcomed();
   node_ = hello->node_id;
-  loop_.cancel(std::exchange(hello_timer_, 0));
+  set_timer();
   answer(received.message.request, std::move(*welcome));
   return {};
 }
 
-void Session::pause() {
-  if (paused_) return;
-  paused_ = true;
-  update_interest();
-  loop_.cancel(pause_timer_);
-  pause_timer_ = loop_.at(shm::deadline_in(kPauseNs), [this] {
-    paused_ = false;
-    if (!over()) update_interest();
-  });
+void Session::set_timer() {
+  loop_.cancel(std::exchange(timer_, 0));
+  if (state_.due_ns() != shm::kNever) timer_ = loop_.at(state_.due_ns(), [this] { on_time(); });
+}
+
+void Session::on_time() {
+  timer_ = 0;
+  const auto then = state_.time_passed(loop_.now_ns());
+  if (then == SessionState::Then::close_silent) {
+    return close({Errc::refused, 0, "no Hello came within 2 seconds"});
+  }
+  if (then == SessionState::Then::read_on) update_interest();
+  set_timer();
 }
 
 }  // namespace sluice::broker

@@ -5,6 +5,7 @@
 #include "daemons/sluiced/limits.hpp"
 #include "daemons/sluiced/peer.hpp"
 #include "daemons/sluiced/registry.hpp"
+#include "daemons/sluiced/session_state.hpp"
 #include "transport/connection.hpp"
 
 #include <cstdint>
@@ -34,10 +35,10 @@ class Service {
   virtual void closed(Session& session) = 0;
 };
 
-/// hello -> open -> over. What does not belong into a state, or is no message, ends the session;
-/// what a client sends too fast is read later. Sending never ends a session at once, but only when
-/// all that runs now has returned: so nobody's tables change while a message is being worked on.
-/// Thread-bound.
+/// hello -> open -> over (session_state.hpp). What does not belong into a state, or is no message,
+/// ends the session; what a client sends too fast is read later. Sending never ends a session at
+/// once, but only when all that runs now has returned: so nobody's tables change while a message is
+/// being worked on. Thread-bound.
 class Session {
  public:
   Session(std::uint64_t number, transport::Connection connection, Peer peer, EventLoop& loop,
@@ -86,21 +87,20 @@ class Session {
   [[nodiscard]] TokenBucket& bucket() noexcept { return bucket_; }
   /// Counts what it was refused.
   std::uint64_t count_refusal() noexcept { return ++refusals_; }
-  [[nodiscard]] bool over() const noexcept { return state_ == State::over; }
+  [[nodiscard]] bool over() const noexcept { return state_.stage() == SessionState::Stage::over; }
   /// Whether its process is known to have ended.
   [[nodiscard]] bool has_died() const noexcept {
     return peer_.process != nullptr && shm::has_died(*peer_.process);
   }
 
  private:
-  enum class State : std::uint8_t { hello, open, over };
-
   void on_socket(std::uint32_t events);
   void on_death();
   void read(std::size_t at_most);
   void take(transport::Received& received);
   Result<void> on_hello(transport::Received& received);
-  void pause();
+  void on_time();
+  void set_timer();
   void look_for_goodbye();
   void end(std::string reason);
   void update_interest();
@@ -111,7 +111,7 @@ class Session {
   EventLoop& loop_;
   Service& service_;
 
-  State state_ = State::hello;
+  SessionState state_;
   Id node_ = 0;
   std::string reason_;
   std::string last_words_;
@@ -120,10 +120,9 @@ class Session {
   std::uint64_t last_heard_ns_;
   TokenBucket bucket_;
   std::uint64_t refusals_ = 0;
-  bool paused_ = false;
   std::uint32_t interest_ = 0;
   std::map<std::pair<dev_t, ino_t>, std::weak_ptr<const shm::UniqueFd>> arenas_;
-  EventLoop::Token socket_token_ = 0, process_token_ = 0, hello_timer_ = 0, pause_timer_ = 0;
+  EventLoop::Token socket_token_ = 0, process_token_ = 0, timer_ = 0;
 };
 
 }  // namespace sluice::broker
