@@ -17,6 +17,8 @@ option(SLUICE_BUILD_BENCHMARKS "Build tests/bench/; needs SLUICE_BUILD_RECORDER"
 option(SLUICE_KILL_POINTS "Build a second copy of shm/, and of some of transport/bus/ and daemons/recorder/, that can be \
 killed at named points, for the process tests; the libraries never contain them" OFF)
 
+option(SLUICE_COVERAGE "Count the lines and branches of the state machines that tests pass, for tools/coverage.sh" OFF)
+
 option(SLUICE_SMALL "Optimise for size, all but shm/, where frames and messages move; leave out what nobody calls" OFF)
 
 set(SLUICE_TEST_SUITES unit conformance stress process abi mixed tools lint consumer model packaging image CACHE STRING
@@ -93,6 +95,18 @@ endif()
 if(SLUICE_BUILD_FUZZERS)
   add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
+
+# sluice_state_machines(<source>…), of the same CMakeLists.txt: decisions without clocks, messages and sockets,
+# whose tests pass every line and branch; tools/coverage.sh sees to that. At -O0, where a branch is what was written.
+if(SLUICE_COVERAGE)
+  add_link_options(--coverage)
+endif()
+function(sluice_state_machines)
+  if(SLUICE_COVERAGE)
+    sluice_alone(${ARGN})
+    set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS "--coverage;-O0;-fno-inline")
+  endif()
+endfunction()
 
 # sluice_alone(<source>…): of the targets of the same CMakeLists.txt.
 function(sluice_alone)

@@ -7,7 +7,7 @@
 # Made for Debian 12; runs as root, or with sudo. The second time it only looks, and prints nothing.
 set -euo pipefail
 
-purposes="core capture vision iceoryx photos demo test model fuzz bench tidy cross package image cross-test"
+purposes="core capture vision iceoryx photos demo test coverage model fuzz bench tidy cross package image cross-test"
 
 packages_for() {
   case $1 in
@@ -18,6 +18,7 @@ packages_for() {
     photos) echo visp-images-data python-matplotlib-data ;;
     demo) echo "$(packages_for core) $(packages_for capture) $(packages_for vision) $(packages_for photos)" ;;
     test) echo "$(packages_for demo) $(packages_for iceoryx) libgtest-dev python3 procps tmux man-db strace systemd" ;;
+    coverage) echo "$(packages_for core) libgtest-dev python3" ;;
     model) echo spin gcc libc6-dev ;;
     fuzz) echo "$(packages_for core) libgtest-dev clang-14 libclang-rt-14-dev" ;;
     bench) echo "$(packages_for core) libbenchmark-dev $(packages_for iceoryx) libzmq3-dev libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-plugins-base gstreamer1.0-plugins-bad pkg-config" ;;

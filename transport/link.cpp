@@ -1,6 +1,5 @@
 // Opening: connect, Hello, Welcome. Whatever goes wrong closes the connection, and the next attempt
-// comes after a pause that doubles from 5 ms to 250 ms, with jitter, so that a broker that comes
-// back is found within a second and is not met by all its clients at one moment.
+// comes after a pause that grows (backoff.hpp).
 #include "transport/link.hpp"
 
 #include "shm/clock.hpp"
@@ -18,13 +17,11 @@
 namespace sluice::transport {
 namespace {
 
-constexpr std::uint64_t kFirstPauseNs = 5'000'000;
-constexpr std::uint64_t kLongestPauseNs = 250'000'000;
 constexpr std::uint64_t kGreetingNs = 2'000'000'000;
 
-std::uint64_t with_jitter(std::uint64_t ns) {
+double chance() {
   static thread_local std::minstd_rand random{std::random_device{}()};
-  return ns / 2 + std::uniform_int_distribution<std::uint64_t>{0, ns}(random);
+  return std::uniform_real_distribution<double>{}(random);
 }
 
 Result<shm::UniqueFd> connect_to(const std::string& path) {
@@ -90,7 +87,7 @@ void Link::greeted(const Received& received) {
     return lost(Error{Errc::untrusted, 0, "what listens at '" + path_ + "' is no broker"});
   }
   state_ = State::up;
-  backoff_ns_ = 0;
+  backoff_.reset();
   heartbeat_ns_ = std::clamp<std::uint64_t>(welcome->heartbeat_ms, 10, 60'000) * 1'000'000;
   due_ns_ = shm::now_ns() + heartbeat_ns_;
   owner_.link_up(std::exchange(was_up_, true));
@@ -102,8 +99,7 @@ void Link::lost(Error why) {
   state_ = State::down;
   connection_ = Connection{};
   error_ = std::move(why);
-  backoff_ns_ = std::clamp(backoff_ns_ * 2, kFirstPauseNs, kLongestPauseNs);
-  due_ns_ = shm::now_ns() + with_jitter(backoff_ns_);
+  due_ns_ = shm::now_ns() + backoff_.next_ns(chance());
   owner_.link_changed();
   for (auto& [number, answer] : std::exchange(answers_, {})) answer(error_);
   if (told) owner_.link_down(error_);

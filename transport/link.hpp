@@ -5,6 +5,7 @@
 // when the connection is lost first; none when the Link itself ends first.
 #pragma once
 
+#include "transport/backoff.hpp"
 #include "transport/connection.hpp"
 
 #include <cerrno>
@@ -100,7 +101,7 @@ class Link {
   std::uint32_t last_request_ = 0;
   std::uint64_t due_ns_ = 0;
   std::uint64_t heartbeat_ns_ = 0;
-  std::uint64_t backoff_ns_ = 0;
+  Backoff backoff_;
   std::uint64_t failures_ = 0;
   bool was_up_ = false;
   bool refused_ = false;

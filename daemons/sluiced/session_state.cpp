@@ -29,6 +29,10 @@ bool SessionState::ended() noexcept {
   return true;
 }
 
+bool SessionState::reads() const noexcept {
+  return stage_ != Stage::over && paused_until_ns_ == shm::kNever;
+}
+
 std::uint64_t SessionState::due_ns() const noexcept {
   return std::min(hello_until_ns_, paused_until_ns_);
 }

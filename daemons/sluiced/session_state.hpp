@@ -42,9 +42,7 @@ class SessionState {
   Then time_passed(std::uint64_t now_ns) noexcept;
 
   [[nodiscard]] Stage stage() const noexcept { return stage_; }
-  [[nodiscard]] bool reads() const noexcept {
-    return stage_ != Stage::over && paused_until_ns_ == shm::kNever;
-  }
+  [[nodiscard]] bool reads() const noexcept;
 
  private:
   Stage stage_ = Stage::hello;

@@ -39,13 +39,11 @@ Decision Handling::after(const Attempts& attempts, Handled handled, DeadLetterRe
   if (handled == Handled::ok) return {Then::acknowledge, 0, reason};
   if (handled == Handled::reject) return give_up(reason);
   const auto decision = policy_.failed(attempts.before + attempts.failed, chance());
-  switch (decision.verdict) {
-    case RetryPolicy::Verdict::exhausted:
-      return give_up(DeadLetterReason::max_attempts);
-    case RetryPolicy::Verdict::no_budget:
-      return give_up(DeadLetterReason::no_budget);
-    case RetryPolicy::Verdict::again:
-      break;
+  if (decision.verdict == RetryPolicy::Verdict::exhausted) {
+    return give_up(DeadLetterReason::max_attempts);
+  }
+  if (decision.verdict == RetryPolicy::Verdict::no_budget) {
+    return give_up(DeadLetterReason::no_budget);
   }
   std::uint64_t at_ns = now_ns + decision.delay_ns;
   // What will have expired by then need not wait until then to be buried.
