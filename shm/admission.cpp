@@ -10,6 +10,7 @@
 // owner, who only ever drops a reader from its table, is never held up by a system call for that. A
 // registration that the owner has dropped waits for the next visitor.
 #include <algorithm>
+#include <new>
 
 #include "shm/futex.hpp"
 #include "shm/histogram.hpp"
@@ -268,10 +269,13 @@ Publisher::~Publisher() {
       r->wake_arena->free(r->wake_cell);
       continue;
     }
-    const auto process = std::make_shared<UniqueFd>(std::move(r->process));
-    r->wake_arena->free_when(r->wake_cell, [arena = r->reader_arena, page = r->page, process] {
-      return has_finished(*page) || has_died(*process);
-    });
+    try {
+      const auto process = std::make_shared<UniqueFd>(std::move(r->process));
+      r->wake_arena->free_when(r->wake_cell, [arena = r->reader_arena, page = r->page, process] {
+        return has_finished(*page) || has_died(*process);
+      });
+    } catch (const std::bad_alloc&) {  // to be given back by nobody: it stays occupied
+    }
   }
 }
 

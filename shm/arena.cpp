@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 
 #include "shm/layout.hpp"
 
@@ -91,8 +92,12 @@ void Arena::free_locked(const Cell& cell) {
     // relaxed: the cell belongs to nobody now
     words[i].store(0, std::memory_order_relaxed);
   }
+  try {
+    free_[cell.bytes].push_back(cell.offset);
+  } catch (const std::bad_alloc&) {  // nobody will know that it is free: it stays occupied
+    return;
+  }
   used_ -= cell.bytes;
-  free_[cell.bytes].push_back(cell.offset);
 }
 
 }  // namespace sluice::shm

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <new>
 
 #include "shm/futex.hpp"
 #include "shm/histogram.hpp"
@@ -154,11 +155,15 @@ Reader::~Reader() {
     return;
   }
   // The publisher may look at the page until it has noticed; its own page tells when.
-  const auto process = std::make_shared<UniqueFd>(std::move(process_));
-  arena_->free_when(page_cell_, [wake_arena = wake_arena_, wake = wake_, id = reader_id_, process] {
-    // relaxed: any other value means that the page has changed hands
-    return wake->line.reader_id.load(std::memory_order_relaxed) != id || has_died(*process);
-  });
+  try {
+    const auto process = std::make_shared<UniqueFd>(std::move(process_));
+    arena_->free_when(
+        page_cell_, [wake_arena = wake_arena_, wake = wake_, id = reader_id_, process] {
+          // relaxed: any other value means that the page has changed hands
+          return wake->line.reader_id.load(std::memory_order_relaxed) != id || has_died(*process);
+        });
+  } catch (const std::bad_alloc&) {  // to be given back by nobody: it stays occupied
+  }
 }
 
 bool Reader::admitted() const noexcept {
@@ -377,8 +382,8 @@ std::uint64_t Reader::waiting() const noexcept {
 }
 
 std::uint64_t Reader::held() const noexcept {
-  // sync last (owner): a release that is counted has cleared its claim, also one of another thread, so
-  // no more than max_held claims are ever to be seen
+  // sync last (owner): a release that is counted has cleared its claim, also one of another thread,
+  // so no more than max_held claims are ever to be seen
   return taken_ - released_.load(std::memory_order_acquire);
 }
 

@@ -93,9 +93,12 @@ Result<void> NodeImpl::set_up() {
   if (!epoll_.valid() || !wake_.valid() || !timer_.valid()) {
     return shm::system_error("the descriptors of a node");
   }
-  watch_fd(wake_.get(), kWake, EPOLLIN, EPOLL_CTL_ADD);
-  watch_fd(timer_.get(), kTimer, EPOLLIN, EPOLL_CTL_ADD);
-  rooms_.on_new([this](int fd) { watch_fd(fd, kRoom, EPOLLIN, EPOLL_CTL_ADD); });
+  // Whoever cannot be woken could not be stopped either.
+  if (!watch_fd(wake_.get(), kWake, EPOLLIN, EPOLL_CTL_ADD) ||
+      !watch_fd(timer_.get(), kTimer, EPOLLIN, EPOLL_CTL_ADD)) {
+    return shm::system_error("the descriptors of a node");
+  }
+  rooms_.on_new([this](int fd) { return watch_fd(fd, kRoom, EPOLLIN, EPOLL_CTL_ADD); });
   signal();  // the first step connects
   if (options_.background_thread) thread_ = std::thread([this] { run(); });
   return {};
@@ -162,11 +165,11 @@ void NodeImpl::step(int timeout_ms) {
   changed_.notify_all();
 }
 
-void NodeImpl::watch_fd(int fd, std::uint64_t key, std::uint32_t events, int operation) {
+bool NodeImpl::watch_fd(int fd, std::uint64_t key, std::uint32_t events, int operation) {
   epoll_event event{};
   event.events = events;
   event.data.u64 = key;
-  (void)::epoll_ctl(epoll_.get(), operation, fd, &event);
+  return ::epoll_ctl(epoll_.get(), operation, fd, &event) == 0;
 }
 
 void NodeImpl::arm_timer(std::uint64_t due_ns) {
@@ -264,7 +267,8 @@ void NodeImpl::link_changed() {
   watched_fd_ = fd;
   watched_for_writing_ = writing;
   if (fd < 0) return signal();  // so that the timer is set for the next attempt
-  watch_fd(fd, kLink, EPOLLIN | (writing ? EPOLLOUT : 0u), operation);
+  // Where that fails, the broker does not answer in time, and the link is opened anew.
+  (void)watch_fd(fd, kLink, EPOLLIN | (writing ? EPOLLOUT : 0u), operation);
 }
 
 void NodeImpl::link_received(transport::Received received) {

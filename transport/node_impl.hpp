@@ -93,7 +93,8 @@ class NodeImpl final : private transport::LinkOwner {
   Result<void> set_up();
   Result<void> connect();
   void run();
-  void watch_fd(int fd, std::uint64_t key, std::uint32_t events, int operation);
+  /// False, with errno, where the kernel has no room for it.
+  bool watch_fd(int fd, std::uint64_t key, std::uint32_t events, int operation);
   void arm_timer(std::uint64_t due_ns);
   void signal() noexcept;
   void log(LogLevel level, const std::string& sentence) const;

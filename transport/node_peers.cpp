@@ -15,7 +15,8 @@ void NodeImpl::know_peer(std::uint64_t node_id, const shm::UniqueFd& process) {
   peer.process.reset(::fcntl(process.get(), F_DUPFD_CLOEXEC, 0));
   if (!peer.process.valid()) return;
   peer.key = kFirstPeer + next_key_++;
-  watch_fd(peer.process.get(), peer.key, EPOLLIN, EPOLL_CTL_ADD);
+  // Not known then; the broker tells of its death, too.
+  if (!watch_fd(peer.process.get(), peer.key, EPOLLIN, EPOLL_CTL_ADD)) return;
   peers_[node_id] = std::move(peer);
 }
 

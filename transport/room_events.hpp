@@ -15,14 +15,14 @@ namespace sluice::transport {
 
 class RoomEvents {
  public:
-  /// `watch` is called with each descriptor when it is made.
-  void on_new(std::function<void(int fd)> watch) { watch_ = std::move(watch); }
+  /// `watch` is called with each descriptor when it is made; false, with errno: it cannot be watched.
+  void on_new(std::function<bool(int fd)> watch) { watch_ = std::move(watch); }
   Result<SharedFd> for_user(uid_t uid);
   /// Reads all of them empty.
   void clear() noexcept;
 
  private:
-  std::function<void(int fd)> watch_;
+  std::function<bool(int fd)> watch_;
   std::map<uid_t, SharedFd> events_;
 };
 

@@ -5,6 +5,7 @@
 
 #include "daemons/common/log.hpp"
 #include "daemons/recorder/convert.hpp"
+#include "daemons/recorder/json.hpp"
 #include "shm/kill_point.hpp"
 #include "sluice/correlation.hpp"
 #include "sluice/topic.hpp"
@@ -72,7 +73,7 @@ Result<void> Consumers::start() {
 // {"name": "billing", "filter": "orders/#", "from": "start" or "now"}: {"topic", "row"};
 // {"name": "billing", "forget": true}: {"forgotten": bool}.
 void Consumers::serve(Request& request) {
-  const json asked = json::parse(request.text(), nullptr, false);
+  const json asked = parse_json(request.text());
   const auto text = [&](const char* key) {
     const auto found = asked.is_object() ? asked.find(key) : asked.end();
     return asked.is_object() && found != asked.end() && found->is_string()

@@ -79,7 +79,7 @@ bool is_utf8(const std::string& text) {
 void put_payload(json& out, const Record& record, bool as_base64) {
   const auto codec = static_cast<Codec>(record.codec);
   if (!as_base64 && codec == Codec::json) {
-    json value = json::parse(record.payload, nullptr, false);
+    json value = parse_json(record.payload);
     if (!value.is_discarded()) {
       out["payload"] = std::move(value);
       return;
@@ -271,8 +271,18 @@ class Keys {
 
 }  // namespace
 
+json parse_json(std::string_view text, int most_levels) {
+  bool too_deep = false;
+  const auto look = [&](int level, json::parse_event_t, const json&) {
+    too_deep = too_deep || level >= most_levels;
+    return !too_deep;
+  };
+  json value = json::parse(text, look, false);
+  return too_deep ? json(json::value_t::discarded) : value;
+}
+
 Result<Record> record_from_json(std::string_view line) {
-  const json object = json::parse(line, nullptr, false);
+  const json object = parse_json(line, kMostLevels + 1);  // the payload is a level deeper
   if (!object.is_object()) return Error{Errc::untrusted, 0, "a record is no JSON object"};
   Keys keys{object};
   Record record;

@@ -14,6 +14,12 @@
 
 namespace sluice::recorder {
 
+/// Levels of what other processes say in JSON, as is_json() has them: what is nested deeper is not
+/// written again, which takes a level of our stack for each of it.
+inline constexpr int kMostLevels = 64;
+/// Discarded where it is no JSON, or too deep.
+nlohmann::json parse_json(std::string_view text, int most_levels = kMostLevels);
+
 /// Of a record: JSON and text payloads as what they are, others in base64 (key "payload_base64").
 nlohmann::json to_json(const Record& record, bool with_payload = true);
 /// The same in one line, at most so long: a payload that takes more as text is given in base64.

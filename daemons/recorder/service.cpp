@@ -58,7 +58,7 @@ json taken(json& object, const char* key) {
 }
 
 Result<json> parsed(std::string_view request) {
-  json asked = request.empty() ? json::object() : json::parse(request, nullptr, false);
+  json asked = request.empty() ? json::object() : parse_json(request);
   if (asked.is_object()) return asked;
   return Error{Errc::invalid_argument, 0, "the request is a JSON object, as {\"limit\": 10}"};
 }

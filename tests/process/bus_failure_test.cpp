@@ -1,8 +1,13 @@
 // What the library does when the n-th allocation, or the n-th system call, of the calling thread is
 // refused: for every n until nothing fails any more. It says so, leaves nothing behind, and what is
 // there already goes on.
+#include "sluice/agent.hpp"
+#include "sluice/dead_letter.hpp"
+#include "sluice/dispatcher.hpp"
+#include "sluice/durable.hpp"
 #include "sluice/requester.hpp"
 #include "sluice/responder.hpp"
+#include "sluice/state.hpp"
 #include "tests/support/bus_fixture.hpp"
 #include "tests/support/failing.hpp"
 
@@ -44,8 +49,8 @@ class BusFailureTest : public BusTest, public testing::WithParamInterface<Fails>
   }
 
   // `act` under the n-th failure, for n = 1, 2, … until none happens. It returns whether all went
-  // well.
-  std::uint64_t each(const std::function<bool()>& act) {
+  // well. Returns how often it did not. `lean`: it may need nothing that can be refused.
+  std::uint64_t each(const std::function<bool()>& act, bool lean = false) {
     std::uint64_t refused = 0;
     for (std::uint64_t n = 1; n < kMost; ++n) {
       bool well = false;
@@ -59,12 +64,26 @@ class BusFailureTest : public BusTest, public testing::WithParamInterface<Fails>
         failed = failing.failed();
       }
       if (!failed) {
-        EXPECT_TRUE(well);
+        EXPECT_TRUE(well) << "though nothing failed";
+        EXPECT_TRUE(n > 1 || lean) << "nothing was refused";
         return refused;
       }
       refused += well ? 0 : 1;
     }
     ADD_FAILURE() << "it never comes to an end";
+    return refused;
+  }
+
+  // The same, of something that is made and goes again: no descriptor stays, and a caller that is
+  // asked afterwards is answered.
+  std::uint64_t each_made(const std::function<bool()>& make) {
+    EXPECT_TRUE(make());
+    const std::size_t open = descriptors();
+    const std::uint64_t refused = each(make);
+    EXPECT_TRUE(eventually([&] { return descriptors() <= open + kSpare; }))
+        << descriptors() << " of " << open;
+    EXPECT_TRUE(make()) << "afterwards";
+    EXPECT_TRUE(value(Requester::create(node_, "echo"))->call("still here"));
     return refused;
   }
 
@@ -129,21 +148,121 @@ TEST_P(BusFailureTest, OfCalls) {
   auto asks = value(Requester::create(node_, "echo"));
   ASSERT_TRUE(eventually([&] { return asks->worker_count() == 1; }));
   ASSERT_TRUE(asks->call("first"));
-  (void)each([&] {
-    const Reply reply = asks->call("hello", {.deadline = soon(), .idempotent = true});
-    return reply && reply.text() == "hello";
-  });
+  const bool lean = GetParam() == Fails::system_call;  // all is in memory by now
+  (void)each(
+      [&] {
+        const Reply reply = asks->call("hello", {.deadline = soon(), .idempotent = true});
+        return reply && reply.text() == "hello";
+      },
+      lean);
   int answers = 0;
   int asked = 0;
-  (void)each([&] {
-    asks->start(bytes("hello"), {.deadline = soon()}, [&](Reply) { ++answers; });
-    ++asked;
-    return true;
-  });
+  (void)each(
+      [&] {
+        asks->start(bytes("hello"), {.deadline = soon()}, [&](Reply) { ++answers; });
+        ++asked;
+        return true;
+      },
+      lean);
   while (asks->outstanding() != 0) (void)asks->step(soon());
   (void)asks->step(Deadline{});
   EXPECT_EQ(answers, asked);
   EXPECT_TRUE(asks->call("last"));
+}
+
+TEST_P(BusFailureTest, OfNodes) {
+  const auto make = [&] {
+    NodeOptions options;
+    options.name = "newcomer";
+    options.socket = broker_.socket();
+    options.connect_timeout = 10s;
+    return static_cast<bool>(Node::create(std::move(options)));
+  };
+  EXPECT_GT(each_made(make), 0u);
+}
+
+TEST_P(BusFailureTest, OfResponders) {
+  const auto make = [&] {
+    return static_cast<bool>(Responder::create(node_, "other", [](Request&) {}));
+  };
+  EXPECT_GT(each_made(make), 0u);
+}
+
+TEST_P(BusFailureTest, OfDispatchers) {
+  const auto make = [&] {
+    auto loop = Dispatcher::create(node_);
+    if (!loop) return false;
+    if (!(*loop)->on("t/+", [](const Message&) -> HandlerResult { return {}; })) return false;
+    if (!(*loop)->serve("other", [](Request&) {})) return false;
+    (*loop)->every(1s, [] {});
+    return true;
+  };
+  EXPECT_GT(each_made(make), 0u);
+}
+
+TEST_P(BusFailureTest, OfAgents) {
+  CircuitBreaker breaker;
+  const auto make = [&] {
+    auto agent = Agent::create(node_);
+    if (!agent) return false;
+    agent->watch_breaker("echo", breaker);
+    agent->set_problem("none");
+    agent->report_error("a/b", "an error");
+    (void)agent->step();
+    return true;
+  };
+  EXPECT_GT(each_made(make), 0u);
+}
+
+TEST_P(BusFailureTest, OfDeadLetters) {
+  MessagePublisher out = publisher(node_, "t");
+  MessageSubscriber in = subscriber(node_, "t");
+  ASSERT_TRUE(attached(out));
+  ASSERT_EQ(out.publish("given up"), Outcome::ok);
+  const Message message = in.receive(soon());
+  ASSERT_TRUE(message);
+  const auto bury = [&] {
+    DeadLetters letters{node_};
+    if (!letters.put(message, {DeadLetterReason::rejected, 1})) return false;
+    return letters.count() == 1;
+  };
+  EXPECT_GT(each_made(bury), 0u);
+}
+
+TEST_P(BusFailureTest, OfKeepersOfState) {
+  const auto make = [&] { return static_cast<bool>(StateKeeper::create(node_, "other")); };
+  EXPECT_GT(each_made(make), 0u);
+}
+
+TEST_P(BusFailureTest, OfState) {
+  auto keeper = value(StateKeeper::create(server_, "house"));
+  std::thread keeps{[&] { (void)keeper->run(); }};
+  const auto ask = [&] {
+    auto state = State::create(node_, "house");
+    if (!state) return false;
+    auto watch = StateWatch::create(node_, "house");
+    if (!watch) return false;
+    const CallOptions call{.deadline = soon(), .idempotent = true};
+    if (!state->set("a/b", bytes("1"), call).status.ok()) return false;
+    return state->get("a/b", call).status.ok() && state->keys("#", call);
+  };
+  EXPECT_GT(each_made(ask), 0u);
+  keeper->stop();
+  keeps.join();
+  EXPECT_EQ(keeper->size(), 1u);
+}
+
+TEST_P(BusFailureTest, OfDurableConsumers) {
+  auto recorder = value(Responder::create(server_, "recorder/consume", [](Request& r) {
+    (void)r.reply(bytes(R"({"topic":"$durable/billing","row":0})"));
+  }));
+  std::thread records{[&] { (void)recorder->run(); }};
+  const auto make = [&] {
+    return static_cast<bool>(DurableConsumer::create(node_, "billing", "orders/#"));
+  };
+  EXPECT_GT(each_made(make), 0u);
+  recorder->stop();
+  records.join();
 }
 
 INSTANTIATE_TEST_SUITE_P(Each, BusFailureTest,

@@ -1,14 +1,18 @@
 // The system calls that a library like ours makes and a kernel may refuse: for want of memory or
 // descriptors, or since a sandbox says so. The functions here stand in front of libc's and make the
-// calls themselves.
+// calls themselves. Left out is what no kernel refuses a caller that asks for something sensible:
+// timerfd_settime, fstat and madvise of what is there.
 #include "tests/support/failing.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -99,6 +103,53 @@ void* mmap(void* at, std::size_t bytes, int protection, int flags, int fd, off_t
   if (fd >= 0 && refused(ENOMEM))
     return MAP_FAILED;  // of our segments; the allocator's are anonymous
   return reinterpret_cast<void*>(::syscall(SYS_mmap, at, bytes, protection, flags, fd, offset));
+}
+int connect(int fd, const sockaddr* address, socklen_t bytes) {
+  if (refused(ECONNREFUSED)) return -1;
+  return static_cast<int>(::syscall(SYS_connect, fd, address, bytes));
+}
+int setsockopt(int fd, int level, int name, const void* value, socklen_t bytes) noexcept {
+  if (refused(ENOMEM)) return -1;
+  return static_cast<int>(::syscall(SYS_setsockopt, fd, level, name, value, bytes));
+}
+ssize_t recvmsg(int fd, msghdr* message, int flags) {
+  if (refused(ENOMEM)) return -1;
+  return ::syscall(SYS_recvmsg, fd, message, flags);
+}
+int fcntl(int fd, int command, ...) {
+  va_list arguments;
+  va_start(arguments, command);
+  void* const argument = va_arg(arguments, void*);
+  va_end(arguments);
+  if (refused(EMFILE)) return -1;
+  return static_cast<int>(::syscall(SYS_fcntl, fd, command, argument));
+}
+int open(const char* path, int flags, ...) {
+  va_list arguments;
+  va_start(arguments, flags);
+  const int mode = (flags & O_CREAT) != 0 ? va_arg(arguments, int) : 0;
+  va_end(arguments);
+  if (refused(EMFILE)) return -1;
+  return static_cast<int>(::syscall(SYS_openat, AT_FDCWD, path, flags, mode));
+}
+int fchmod(int fd, mode_t mode) noexcept {
+  if (refused(EPERM)) return -1;
+  return static_cast<int>(::syscall(SYS_fchmod, fd, mode));
+}
+int poll(pollfd* fds, nfds_t count, int timeout_ms) {
+  if (refused(ENOMEM)) return -1;
+  timespec time{timeout_ms / 1'000, timeout_ms % 1'000 * 1'000'000L};
+  return static_cast<int>(
+      ::syscall(SYS_ppoll, fds, count, timeout_ms < 0 ? nullptr : &time, nullptr, _NSIG / 8));
+}
+int epoll_wait(int epoll, epoll_event* events, int most, int timeout_ms) {
+  if (refused(EINTR)) return -1;
+  return static_cast<int>(
+      ::syscall(SYS_epoll_pwait, epoll, events, most, timeout_ms, nullptr, _NSIG / 8));
+}
+ssize_t read(int fd, void* to, std::size_t bytes) {
+  if (refused(EINTR)) return -1;
+  return ::syscall(SYS_read, fd, to, bytes);
 }
 ssize_t sendmsg(int fd, const msghdr* message, int flags) {
   if (refused(ENOBUFS)) return -1;

@@ -105,6 +105,35 @@ TEST(RecordJson, RefusesWhatIsNone) {
 
 // ---- queries
 
+std::string nested(std::size_t levels) {
+  return std::string(levels, '[') + std::string(levels, ']');
+}
+
+TEST(RecordJson, WhatIsNestedTooDeepIsNotWrittenLevelByLevel) {
+  Record record = full();
+  for (const std::size_t levels : {64U, 65U, 500'000U}) {
+    record.payload = nested(levels);
+    const std::string line = json_line(record, 10'000'000);
+    EXPECT_EQ(line.find("payload_base64") != std::string::npos, levels > 64) << levels;
+    const auto back = record_from_json(line);
+    ASSERT_TRUE(back) << levels << ": " << back.error().message;
+    EXPECT_EQ(back->payload, record.payload) << levels;
+  }
+  for (const std::size_t levels : {65U, 500'000U}) {
+    EXPECT_FALSE(record_from_json(R"({"topic":"a","payload":)" + nested(levels) + "}")) << levels;
+  }
+}
+
+TEST(RecordJson, IsParsedToADepth) {
+  EXPECT_FALSE(parse_json(nested(64)).is_discarded());
+  EXPECT_TRUE(parse_json(nested(65)).is_discarded());
+  EXPECT_TRUE(parse_json(std::string(1'000'000, '[')).is_discarded());
+  EXPECT_TRUE(parse_json(R"({"a":[[1]]})", 2).is_discarded());
+  EXPECT_EQ(parse_json(R"({"a":[[1]]})", 3).dump(), R"({"a":[[1]]})");
+  EXPECT_EQ(parse_json("12"), 12);
+  EXPECT_TRUE(parse_json("").is_discarded());
+}
+
 TEST(QueryJson, SaysAllAndReadsItBack) {
   Query query;
   query.since_ns = 5;
