@@ -273,8 +273,10 @@ class Keys {
 
 json parse_json(std::string_view text, int most_levels) {
   bool too_deep = false;
-  const auto look = [&](int level, json::parse_event_t, const json&) {
-    too_deep = too_deep || level >= most_levels;
+  const auto look = [&](int level, json::parse_event_t event, const json&) {
+    using Event = json::parse_event_t;
+    const bool opens = event == Event::array_start || event == Event::object_start;
+    too_deep = too_deep || (opens && level >= most_levels);
     return !too_deep;
   };
   json value = json::parse(text, look, false);
