@@ -124,7 +124,7 @@ json without_payload(const Record& record) {
   if (record.copy != 0) out["copy"] = record.copy;
   if (record.id) out["id"] = id_text(record.id);
   if (record.correlation) out["correlation"] = id_text(record.correlation);
-  if (record.trace != decltype(record.trace){}) {
+  if (record.trace != decltype(record.trace){} && record.span != decltype(record.span){}) {
     std::string trace = "00-";
     trace.append(hex(record.trace)).append("-").append(hex(record.span)).append("-");
     out["traceparent"] = trace + hex(std::array<std::uint8_t, 1>{record.trace_flags});

@@ -69,6 +69,9 @@ constexpr std::array kGates{
     below("cpu10k", "sluiced", "bursts_percent", 5),
     below("cpu10k", "sluiced", "typical_percent", 1),
     at_most("broker-restart", "sluiced", "lost", 0),
+    below("deaths", "sluiced", "reader_noticed_ms_p50", 10),
+    below("deaths", "sluiced", "writer_noticed_ms_p50", 10),
+    below("deaths", "sluiced", "slots_free_ms_max", 50),
 };
 
 /// What the figure is measured in; none when that peer was not measured.

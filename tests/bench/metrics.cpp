@@ -57,6 +57,14 @@ constexpr std::array kRestartMetrics{
     Metric{"reconnected_ms_max", "reconnected max", false},
     Metric{"newcomer_ms_p50", "newcomer", false},
 };
+constexpr std::array kDeathMetrics{
+    Metric{"reader_noticed_ms_p50", "reader noticed ms", true},
+    Metric{"writer_noticed_ms_p50", "writer noticed ms", true},
+    Metric{"slots_free_ms_p50", "slots free ms", true},
+    Metric{"slots_free_ms_max", "slots free max", true},
+    Metric{"reader_noticed_ms_max", "reader noticed max", false},
+    Metric{"writer_noticed_ms_max", "writer noticed max", false},
+};
 constexpr std::array kConnectionsMetrics{
     Metric{"setup_ms", "set-up ms", true},
     Metric{"broker_mb", "broker MB", true},
@@ -164,6 +172,9 @@ const std::array kBrokerWorkloads{
         "takes for all"},
     BrokerWorkload{"broker-restart", kRestartMetrics,
                    "kill -9 and a new one under 1,000 messages/s"},
+    BrokerWorkload{"deaths", kDeathMetrics,
+                   "kill -9 of a reader that holds all slots, and of a publisher; a fresh process "
+                   "each time"},
     BrokerWorkload{"connections1000", kConnectionsMetrics, "10 processes with 100 nodes each"},
     BrokerWorkload{"nodes100", kMeshMetrics,
                    "every node 10 streams and 10 subscriptions; private and shared memory of 100 "

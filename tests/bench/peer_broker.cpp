@@ -44,6 +44,7 @@ int main(int argc, char** argv) {
   add_start_parts(parts);
   add_publish_parts(parts);
   add_restart_parts(parts);
+  add_death_parts(parts);
   add_many_parts(parts);
   add_request_parts(parts);
   add_state_parts(parts);
@@ -56,6 +57,7 @@ int main(int argc, char** argv) {
       {"attach", measure_attach},
       {"publish-readers", measure_publish},
       {"broker-restart", measure_restart},
+      {"deaths", measure_death},
       {"connections1000", measure_connections},
       {"nodes100", measure_mesh},
       {"bus100", measure_bus_mesh},

@@ -186,6 +186,7 @@ constexpr std::array kWorkloads{
     broker_workload("attach", "attaching to a stream that is there, and to one that comes"),
     broker_workload("publish-readers", "a publish with 1, 4, 16, 64 readers, none asleep"),
     broker_workload("broker-restart", "a broker killed and started again under a stream"),
+    broker_workload("deaths", "processes that are killed, and who shares a stream with them"),
     broker_workload("connections1000", "1,000 connections"),
     broker_workload("nodes100", "100 nodes x 10 subscriptions, 1,000 message streams"),
     broker_workload("bus100", "100 nodes x 10 subscriptions of the bus, 1,000 topics"),
