@@ -97,7 +97,7 @@ class Machine {
 };
 
 TEST(SessionState, Transitions) {
-  using enum Stage;
+  using enum SessionState::Stage;
   struct Case {
     std::string program;
     std::string expected;
