@@ -37,8 +37,10 @@ class SLUICE_EXPORT Message {
   [[nodiscard]] const Envelope& envelope() const noexcept { return envelope_; }
   [[nodiscard]] const MessageInfo& info() const noexcept { return sample_.info(); }
   [[nodiscard]] std::string_view topic() const noexcept { return topic_; }
+  /// Empty as well of an empty message.
   [[nodiscard]] std::span<const std::byte> payload() const noexcept {
-    return sample_.bytes().subspan(envelope_.header_bytes);
+    const std::span<const std::byte> bytes = sample_.bytes();
+    return bytes.empty() ? bytes : bytes.subspan(envelope_.header_bytes);
   }
   [[nodiscard]] std::string_view text() const noexcept {
     return {reinterpret_cast<const char*>(payload().data()), payload().size()};
