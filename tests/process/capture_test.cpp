@@ -573,12 +573,12 @@ TEST_F(RtspTest, ACameraThatHangsIsLeftAndTriedAgain) {
   Subscriber subscriber = subscribe();
   TalkingProgram program = capture(url_of(server), {"--stall-seconds", "0.5", "--retry-ms", "50"});
   ASSERT_TRUE(take(subscriber));
-  ::kill(server.pid(), SIGSTOP);
+  server.freeze();
   ASSERT_TRUE(eventually([&] { return program.err().find("no frame for") != std::string::npos; }))
       << program.err();
   while (subscriber.take()) {
   }
-  ::kill(server.pid(), SIGCONT);
+  server.thaw();
   ASSERT_TRUE(take(subscriber));
   EXPECT_TRUE(eventually([&] { return stream()->source.reconnects >= 1; }));
   EXPECT_EQ(program.end(), 0) << program.err();

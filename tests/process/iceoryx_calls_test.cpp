@@ -5,8 +5,6 @@
 
 #include <gtest/gtest.h>
 
-#include <signal.h>
-
 #include <optional>
 #include <span>
 
@@ -130,11 +128,10 @@ TEST_F(IceoryxCalls, AServerThatDoesNotAnswerIsATimeout) {
   const auto asker = requester(me);
   const auto server = start({example("server-cxx-listener")});
   ASSERT_TRUE(adds(*asker)) << gateway->err() << server->out();
-  ::kill(server->pid(), SIGSTOP);
+  server->freeze();
   const Reply reply = add(*asker, 1, 1);
   EXPECT_EQ(reply.status.code, StatusCode::deadline_exceeded) << reply.status.message;
   EXPECT_NE(reply.status.message.find("did not answer"), std::string::npos);
-  ::kill(server->pid(), SIGKILL);
 }
 
 }  // namespace

@@ -184,11 +184,11 @@ max_held = 1
       kPatience))
       << gateway->err();
   // The keeper releases nothing. (The worker must not be stopped: RouDi would take it for dead.)
-  ::kill(gateway->pid(), SIGSTOP);
+  gateway->freeze();
   const auto sent = numbers(sender->out(), "sent values: ").size();
   EXPECT_TRUE(eventually([&] { return numbers(sender->out(), "sent values: ").size() >= sent + 2; },
                          kPatience));
-  ::kill(gateway->pid(), SIGCONT);
+  gateway->thaw();
   EXPECT_TRUE(
       eventually([&] { return monitor->snapshot().streams.at(0).source.gaps >= 3; }, kPatience));
 }

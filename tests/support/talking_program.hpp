@@ -46,6 +46,14 @@ class TalkingProgram {
   [[nodiscard]] std::string out() const { return contents(says_); }
   [[nodiscard]] std::string err() const { return contents(says_ + ".err"); }
 
+  /// Stops it, and waits until it has stopped: a signal alone may come after its next work.
+  void freeze() const {
+    ::kill(pid_, SIGSTOP);
+    siginfo_t stopped;
+    ::waitid(P_PID, static_cast<id_t>(pid_), &stopped, WSTOPPED);
+  }
+  void thaw() const { ::kill(pid_, SIGCONT); }
+
   /// Sends the signal and waits for the end: the exit code, or minus the signal that ended it.
   int end(int signal = SIGTERM) {
     if (pid_ <= 0) return 0;

@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import pathlib
 import signal
 import subprocess
@@ -158,6 +159,7 @@ def reliable(scene):
     pub.stdin.flush()
     check(sub.stdout.readline() == "1\n", "the first one")
     sub.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, sub.pid, os.WSTOPPED)  # it may have work under way
     _, said = pub.communicate("2\n", timeout=30)
     check(pub.returncode == 1 and "0 handled it" in said, f"{pub.returncode} {said}")
     sub.send_signal(signal.SIGCONT)
