@@ -113,6 +113,7 @@ TEST_F(IceoryxCalls, ASluiceRequesterIsAnsweredByAnIceoryxServer) {
   auto server = start({example("server-cxx-listener")});
   EXPECT_TRUE(adds(*asker)) << gateway->err() << server->out();
   // Dead servers are gone, and the next one is found.
+  let_rest(server->pid());
   server->end(SIGKILL);
   EXPECT_TRUE(eventually([&] { return add(*asker, 1, 1).status.code == StatusCode::unavailable; },
                          kPatience))

@@ -69,6 +69,7 @@ TEST_F(IceoryxDeaths, AWorkerThatIsKilledIsReplaced) {
   ASSERT_TRUE(before) << gateway->err();
   const pid_t worker = child_of(gateway->pid());
   ASSERT_GT(worker, 0);
+  let_rest(worker);
   ::kill(worker, SIGKILL);
   EXPECT_TRUE(eventually(
       [&] {
@@ -92,6 +93,7 @@ TEST_F(IceoryxDeaths, AWorkerThatRoudiTookForDeadIsReplaced) {
   ASSERT_TRUE(take(radar_objects)) << gateway->err();
   const pid_t worker = child_of(gateway->pid());
   ASSERT_GT(worker, 0);
+  let_rest(worker);
   ::kill(worker, SIGSTOP);
   EXPECT_TRUE(eventually(
       [&] { return (roudi_->out() + roudi_->err()).find("removing it") != std::string::npos; },
@@ -120,6 +122,7 @@ TEST_F(IceoryxDeaths, AGatewayThatIsKilledHarmsNeitherSide) {
   ASSERT_TRUE(sample) << gateway->err();
   const auto stream = sample.reference().stream_id;
   const double kept = radar(sample).x;
+  let_rest(child_of(gateway->pid()));
   EXPECT_EQ(gateway->end(SIGKILL), -SIGKILL);
   // iceoryx's own two go on.
   const auto got = numbers(receiver->out(), "got value: ").size();
@@ -147,6 +150,7 @@ TEST_F(IceoryxDeaths, EitherEndMayBeKilled) {
     auto sender = start({example("iox-cpp-publisher")});
     while (Sample old = radar_objects.take()) old.release();
     EXPECT_TRUE(take(radar_objects)) << gateway->err();
+    let_rest(sender->pid());
     sender->end(SIGKILL);
     (void)publish(out, {});
   }

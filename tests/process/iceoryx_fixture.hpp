@@ -11,7 +11,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
@@ -139,6 +141,22 @@ class Iceoryx : public testing::Test {
     pid_t child = 0;
     file >> child;
     return child;
+  }
+  // Waits until all threads of a process sleep. One that is killed while it holds a mutex in
+  // iceoryx's memory leaves it locked, and RouDi, which wants it to clear up behind the dead, hangs
+  // for good.
+  static void let_rest(pid_t process) {
+    EXPECT_TRUE(eventually(
+        [&] {
+          for (const auto& thread :
+               std::filesystem::directory_iterator{"/proc/" + std::to_string(process) + "/task"}) {
+            std::ifstream file{thread.path() / "stat"};
+            const std::string stat{std::istreambuf_iterator<char>{file}, {}};
+            if (stat.find(") S ") == std::string::npos) return false;
+          }
+          return true;
+        },
+        kPatience));
   }
 
   test::BrokerProcess broker_;

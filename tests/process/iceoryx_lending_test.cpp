@@ -160,6 +160,7 @@ TEST_F(IceoryxLending, WhatADeadWorkerHeldIsSaidToBeNoMoreIntact) {
   EXPECT_TRUE(held.intact());
   const pid_t worker = child_of(gateway->pid());
   ASSERT_GT(worker, 0);
+  let_rest(worker);
   ::kill(worker, SIGKILL);
   EXPECT_TRUE(eventually([&] { return !held.intact(); }, kPatience)) << gateway->err();
   // The next worker goes on, in the same stream, without copies.
