@@ -1,6 +1,7 @@
 // Thousands of random schedules. SLUICE_SEED=n runs just that one again; SLUICE_SCHEDULES=n so
 // many, from a random seed on.
 #include "tests/conformance/schedule.hpp"
+#include "tests/support/sanitized.hpp"
 
 #include <gtest/gtest.h>
 
@@ -28,27 +29,28 @@ TEST(RandomSchedules, AddUp) {
     run(number_from("SLUICE_SEED", 0), 1, s);
     return;
   }
-  run(1, 3000, s);
+  const std::uint64_t thousands = kSanitized ? 1 : 3;
+  run(1, thousands * 1000, s);
   if (HasFatalFailure()) return;
   // Together they get everywhere.
-  EXPECT_GT(s.taken, 10'000u);
-  EXPECT_GT(s.lost_by_policy, 1000u);
-  EXPECT_GT(s.lost_by_full, 1000u);
-  EXPECT_GT(s.lost_by_eviction, 100u);
-  EXPECT_GT(s.full, 1000u);
-  EXPECT_GT(s.no_slot, 100u);
-  EXPECT_GT(s.refused, 100u);
-  EXPECT_GT(s.resolved, 1000u);
-  EXPECT_GT(s.expired, 100u);
-  EXPECT_GT(s.chained, 500u);
-  EXPECT_GT(s.all_loaned, 100u);
+  EXPECT_GT(s.taken, 10'000 * thousands / 3);
+  EXPECT_GT(s.lost_by_policy, 1000 * thousands / 3);
+  EXPECT_GT(s.lost_by_full, 1000 * thousands / 3);
+  EXPECT_GT(s.lost_by_eviction, 100 * thousands / 3);
+  EXPECT_GT(s.full, 1000 * thousands / 3);
+  EXPECT_GT(s.no_slot, 100 * thousands / 3);
+  EXPECT_GT(s.refused, 100 * thousands / 3);
+  EXPECT_GT(s.resolved, 1000 * thousands / 3);
+  EXPECT_GT(s.expired, 100 * thousands / 3);
+  EXPECT_GT(s.chained, 500 * thousands / 3);
+  EXPECT_GT(s.all_loaned, 100 * thousands / 3);
 }
 
 TEST(RandomSchedules, AddUpFromARandomSeedOn) {
   const std::uint64_t first = std::random_device{}() * std::uint64_t{1000} + 1'000'000;
   std::printf("seeds from %llu on\n", static_cast<unsigned long long>(first));
   ScheduleStatistics s;
-  run(first, number_from("SLUICE_SCHEDULES", 1000), s);
+  run(first, number_from("SLUICE_SCHEDULES", kSanitized ? 300 : 1000), s);
 }
 
 }  // namespace
