@@ -98,7 +98,8 @@ class SLUICE_EXPORT Responder {
   Result<void> run();
   /// Handles what is there, waiting for the first until the deadline; how many.
   std::size_t step(Deadline deadline);
-  /// Ends run(). Any thread, and a signal handler.
+  /// Ends run(). It still counts as a worker, and what comes waits for the next run() or step();
+  /// drain() is for leaving. Any thread, and a signal handler.
   void stop() noexcept;
   /// Takes no new requests; run() ends when those that are here are answered. Any thread, and a
   /// signal handler.
