@@ -2,6 +2,7 @@
 // can look at the pixels, without a copy and without asking whether they are still there.
 //
 // All three stages are in one process here for brevity; they are as well three processes.
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
@@ -49,7 +50,7 @@ int main() {
     // camera
     sluice::Loan frame = camera->loan(64 * 1024);
     if (!frame) return std::fprintf(stderr, "loan: %s\n", to_string(frame.outcome())), 1;
-    std::memset(frame.data(), 'a' + i, frame.size());
+    std::ranges::fill(frame.bytes(), static_cast<std::byte>('a' + i));
     camera->publish(std::move(frame));
 
     // detector: what it found, and where

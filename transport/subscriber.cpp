@@ -31,6 +31,20 @@ SubscriptionStats stats_of(const shm::Reader& reader) {
 
 }  // namespace
 
+const char* to_string(DeliveryMode mode) noexcept {
+  switch (mode) {
+    case DeliveryMode::latest:
+      return "latest";
+    case DeliveryMode::next:
+      return "next";
+    case DeliveryMode::reliable:
+      return "reliable";
+    case DeliveryMode::group:
+      return "group";
+  }
+  return "unknown";
+}
+
 // --- Subscriber
 // ------------------------------------------------------------------------------------
 

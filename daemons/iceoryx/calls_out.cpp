@@ -210,14 +210,9 @@ void CallsOut::run() {
 
 void CallsOut::discover() {
   ++round_;
-  std::vector<ServiceIds> found;
-  discovery_.findService(
-      iox::capro::Wildcard, iox::capro::Wildcard, iox::capro::Wildcard,
-      [&](const iox::capro::ServiceDescription& description) {
-        found.push_back(ids_of(description));
-      },
-      iox::popo::MessagingPattern::REQ_RES);
-  for (const ServiceIds& ids : found) on_found(ids);
+  for (const ServiceIds& ids : services(discovery_, iox::popo::MessagingPattern::REQ_RES)) {
+    on_found(ids);
+  }
   std::erase_if(doors_, [&](const auto& entry) {
     return round_ - entry.second->seen_in_round >= kMissingRounds;
   });

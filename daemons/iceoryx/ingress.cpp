@@ -119,14 +119,9 @@ void Ingress::discover() {
                                [](const Route& route) { return route.from == Side::iceoryx; });
   if (!any) return;
   ++round_;
-  std::vector<ServiceIds> found;
-  discovery_.findService(
-      iox::capro::Wildcard, iox::capro::Wildcard, iox::capro::Wildcard,
-      [&](const iox::capro::ServiceDescription& description) {
-        found.push_back(ids_of(description));
-      },
-      iox::popo::MessagingPattern::PUB_SUB);
-  for (const ServiceIds& ids : found) on_found(ids);
+  for (const ServiceIds& ids : services(discovery_, iox::popo::MessagingPattern::PUB_SUB)) {
+    on_found(ids);
+  }
   for (auto at = channels_.begin(); at != channels_.end();) {
     at = round_ - at->second->seen_in_round < kMissingRounds ? std::next(at) : leave(at);
   }

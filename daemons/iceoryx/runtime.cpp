@@ -26,6 +26,11 @@ iox::capro::IdString_t id_string(const std::string& id) {
   return {iox::cxx::TruncateToCapacity, id.c_str(), id.size()};
 }
 
+ServiceIds ids_of(const iox::capro::ServiceDescription& description) {
+  return {description.getServiceIDString().c_str(), description.getInstanceIDString().c_str(),
+          description.getEventIDString().c_str()};
+}
+
 }  // namespace
 
 void start_runtime(const std::string& name) {
@@ -40,9 +45,16 @@ iox::capro::ServiceDescription description_of(const ServiceIds& ids) {
   return {id_string(ids.service), id_string(ids.instance), id_string(ids.event)};
 }
 
-ServiceIds ids_of(const iox::capro::ServiceDescription& description) {
-  return {description.getServiceIDString().c_str(), description.getInstanceIDString().c_str(),
-          description.getEventIDString().c_str()};
+std::vector<ServiceIds> services(iox::runtime::ServiceDiscovery& discovery,
+                                 iox::popo::MessagingPattern pattern) {
+  std::vector<ServiceIds> found;
+  discovery.findService(
+      iox::capro::Wildcard, iox::capro::Wildcard, iox::capro::Wildcard,
+      [&](const iox::capro::ServiceDescription& description) {
+        found.push_back(ids_of(description));
+      },
+      pattern);
+  return found;
 }
 
 bool is_internal(const ServiceIds& ids) {

@@ -4,8 +4,10 @@
 #include "daemons/iceoryx/pattern.hpp"
 
 #include <iceoryx_posh/capro/service_description.hpp>
+#include <iceoryx_posh/runtime/service_discovery.hpp>
 
 #include <string>
+#include <vector>
 
 namespace sluice::iceoryx {
 
@@ -15,7 +17,9 @@ void start_runtime(const std::string& name);
 
 /// Of strings that have at most kMaxIdBytes.
 iox::capro::ServiceDescription description_of(const ServiceIds& ids);
-ServiceIds ids_of(const iox::capro::ServiceDescription& description);
+/// All that are offered now.
+std::vector<ServiceIds> services(iox::runtime::ServiceDiscovery& discovery,
+                                 iox::popo::MessagingPattern pattern);
 /// iceoryx's own: introspection, discovery.
 bool is_internal(const ServiceIds& ids);
 

@@ -13,20 +13,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-const char* name_of(DeliveryMode mode) {
-  switch (mode) {
-    case DeliveryMode::latest:
-      return "latest";
-    case DeliveryMode::next:
-      return "next";
-    case DeliveryMode::reliable:
-      return "reliable";
-    case DeliveryMode::group:
-      return "group";
-  }
-  return "unknown";
-}
-
 // Milliseconds with three decimals.
 double ms(std::uint64_t ns) { return std::round(static_cast<double>(ns) / 1e3) / 1e3; }
 
@@ -196,7 +182,7 @@ class Maker {
       if (only_looks_up(attachment)) {
         one["mode"] = "references";
       } else {
-        one["mode"] = name_of(attachment.mode);
+        one["mode"] = to_string(attachment.mode);
         put_counts(one, attachment.info.stats);
       }
       one["resolved"] = attachment.info.stats.resolved;

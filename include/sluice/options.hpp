@@ -1,6 +1,8 @@
 // Options are plain structs with defaults; every number has its unit in its name.
 #pragma once
 
+#include "sluice/export.hpp"
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -33,6 +35,9 @@ enum class DeliveryMode : std::uint8_t {
   /// entry waits; the publisher's OnFull decides when its place is needed.
   group = 4,
 };
+
+/// "latest", …; "unknown" for what is none of them.
+SLUICE_EXPORT const char* to_string(DeliveryMode mode) noexcept;
 
 /// What a publisher does when a reliable reader, or a group, has not acknowledged the oldest entry
 /// and its place is needed.

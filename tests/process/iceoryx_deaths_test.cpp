@@ -31,8 +31,7 @@ TEST_F(IceoryxDeaths, AStreamOutlivesRoudi) {
       [&] { return gateway->err().find("RouDi is not running") != std::string::npos; }, kPatience));
   start_roudi();
   sender = start({example("iox-cpp-publisher")});
-  while (Sample old = radar_objects.take()) old.release();
-  const Sample after = take(radar_objects);
+  const Sample after = take_next(radar_objects);
   ASSERT_TRUE(after) << gateway->err();
   EXPECT_EQ(after.reference().stream_id, before.reference().stream_id);
   EXPECT_EQ(radar(before).x, kept);
@@ -71,15 +70,8 @@ TEST_F(IceoryxDeaths, AWorkerThatIsKilledIsReplaced) {
   ASSERT_GT(worker, 0);
   let_rest(worker);
   ::kill(worker, SIGKILL);
-  EXPECT_TRUE(eventually(
-      [&] {
-        const pid_t next = child_of(gateway->pid());
-        return next > 0 && next != worker;
-      },
-      kPatience))
-      << gateway->err();
-  while (Sample old = radar_objects.take()) old.release();
-  const Sample after = take(radar_objects);
+  EXPECT_TRUE(is_replaced(worker, *gateway)) << gateway->err();
+  const Sample after = take_next(radar_objects);
   ASSERT_TRUE(after) << gateway->err();
   EXPECT_EQ(after.reference().stream_id, before.reference().stream_id);
 }
@@ -100,15 +92,8 @@ TEST_F(IceoryxDeaths, AWorkerThatRoudiTookForDeadIsReplaced) {
       kPatience))
       << roudi_->out() << roudi_->err();
   ::kill(worker, SIGCONT);
-  EXPECT_TRUE(eventually(
-      [&] {
-        const pid_t next = child_of(gateway->pid());
-        return next > 0 && next != worker;
-      },
-      kPatience))
-      << gateway->err();
-  while (Sample old = radar_objects.take()) old.release();
-  EXPECT_TRUE(take(radar_objects)) << gateway->err();
+  EXPECT_TRUE(is_replaced(worker, *gateway)) << gateway->err();
+  EXPECT_TRUE(take_next(radar_objects)) << gateway->err();
 }
 
 TEST_F(IceoryxDeaths, AGatewayThatIsKilledHarmsNeitherSide) {
@@ -148,8 +133,7 @@ TEST_F(IceoryxDeaths, EitherEndMayBeKilled) {
   Publisher out = publisher(me, "objects/Rear");
   for (int life = 0; life < 2; ++life) {
     auto sender = start({example("iox-cpp-publisher")});
-    while (Sample old = radar_objects.take()) old.release();
-    EXPECT_TRUE(take(radar_objects)) << gateway->err();
+    EXPECT_TRUE(take_next(radar_objects)) << gateway->err();
     let_rest(sender->pid());
     sender->end(SIGKILL);
     (void)publish(out, {});

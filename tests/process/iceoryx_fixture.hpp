@@ -101,6 +101,11 @@ class Iceoryx : public testing::Test {
       (void)from.wait_for(50ms);
     }
   }
+  // What comes from now on.
+  static Sample take_next(Subscriber& from) {
+    while (Sample old = from.take()) old.release();
+    return take(from);
+  }
   static RadarObject radar(const Sample& sample) {
     RadarObject object;
     EXPECT_EQ(sample.size(), sizeof object);
@@ -141,6 +146,14 @@ class Iceoryx : public testing::Test {
     pid_t child = 0;
     file >> child;
     return child;
+  }
+  static bool is_replaced(pid_t worker, const TalkingProgram& gateway) {
+    return eventually(
+        [&] {
+          const pid_t next = child_of(gateway.pid());
+          return next > 0 && next != worker;
+        },
+        kPatience);
   }
   // Waits until all threads of a process sleep. One that is killed while it holds a mutex in
   // iceoryx's memory leaves it locked, and RouDi, which wants it to clear up behind the dead, hangs

@@ -141,8 +141,7 @@ TEST_F(IceoryxLending, WhatIsHeldOutlivesRoudi) {
   sender->end(SIGKILL);
   start_roudi();
   sender = start({example("iox-cpp-publisher")});
-  while (Sample old = radar_objects.take()) old.release();
-  const Sample after = take(radar_objects);
+  const Sample after = take_next(radar_objects);
   ASSERT_TRUE(after) << gateway->err();
   EXPECT_EQ(after.reference().stream_id, held.reference().stream_id);
   EXPECT_EQ(radar(after).x, radar(after).y);
@@ -164,8 +163,7 @@ TEST_F(IceoryxLending, WhatADeadWorkerHeldIsSaidToBeNoMoreIntact) {
   ::kill(worker, SIGKILL);
   EXPECT_TRUE(eventually([&] { return !held.intact(); }, kPatience)) << gateway->err();
   // The next worker goes on, in the same stream, without copies.
-  while (Sample old = radar_objects.take()) old.release();
-  const Sample after = take(radar_objects);
+  const Sample after = take_next(radar_objects);
   ASSERT_TRUE(after) << gateway->err();
   EXPECT_TRUE(after.intact());
   EXPECT_EQ(after.reference().stream_id, held.reference().stream_id);

@@ -151,20 +151,6 @@ const char* to_string(ReaderState state) {
   return "?";
 }
 
-const char* to_string(DeliveryMode mode) {
-  switch (mode) {
-    case DeliveryMode::latest:
-      return "latest";
-    case DeliveryMode::next:
-      return "next";
-    case DeliveryMode::reliable:
-      return "reliable";
-    case DeliveryMode::group:
-      return "group";
-  }
-  return "?";
-}
-
 bool only_resolves(const SubscriptionStats& stats) {
   return stats.taken == 0 && stats.resolved != 0;
 }

@@ -34,7 +34,6 @@ enum class ReaderState { busy, idle, asleep, stuck, unfit, gone };
 
 const char* to_string(StreamState state);
 const char* to_string(ReaderState state);
-const char* to_string(DeliveryMode mode);
 
 /// Whether a subscription takes nothing and only resolves references: its delivery mode says
 /// nothing then, and what is published passes it by.
