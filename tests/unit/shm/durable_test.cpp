@@ -101,7 +101,7 @@ TEST(Durable, APlaceIsKeptForWhoHasNotComeYet) {
 
 TEST(Durable, APlaceThatNobodyComesForIsGivenUp) {
   StreamOptions options = stream();
-  options.durable_keep_ns = 1'000'000;
+  options.durable_keep_ns = 200'000'000;
   LocalLink link(options);
   ASSERT_TRUE(link.publisher().keep_place("kept"));
   EXPECT_EQ(publish(link, 1), Outcome::ok);
