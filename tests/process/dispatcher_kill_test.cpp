@@ -170,8 +170,11 @@ TEST_F(DispatcherKillTest, ASuccessorGetsWhatWasUnderRetry) {
 
 TEST_F(DispatcherKillTest, ADeadLetterOutlivesTheProcessThatPublishedIt) {
   DispatcherOptions dies;
-  // Said between publishing the dead letter and acknowledging the message.
-  dies.log = [](LogLevel, std::string_view) { ::raise(SIGKILL); };
+  // Said between publishing a dead letter and acknowledging the message; of the first all know that
+  // the topic is there.
+  dies.log = [letters = 0](LogLevel, std::string_view) mutable {
+    if (++letters == 2) ::raise(SIGKILL);
+  };
   const pid_t victim = start(
       "victim",
       [](Dispatcher& loop) {
@@ -187,6 +190,9 @@ TEST_F(DispatcherKillTest, ADeadLetterOutlivesTheProcessThatPublishedIt) {
   MessageSubscriber dead = subscriber(a, "$dlq/tasks", all());
   MessagePublisher out = publisher(a, "tasks");
   ASSERT_TRUE(attached(out));
+  ASSERT_EQ(out.publish("first"), Outcome::ok);
+  ASSERT_EQ(dead.receive(soon()).text(), "first");
+  std::this_thread::sleep_for(1100ms);  // no more than one line a second is said
   Published published;
   ASSERT_EQ(out.publish(bytes("task"), {}, published), Outcome::ok);
   await_death(victim);

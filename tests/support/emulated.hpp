@@ -54,8 +54,12 @@ inline bool closes_descriptors_without_room() {
   const std::array<int, 4> sent{ends[0], ends[0], ends[0], ends[0]};
   std::memcpy(CMSG_DATA(header), sent.data(), sizeof sent);
   bool closes = ::sendmsg(ends[0], &message, MSG_NOSIGNAL) == 1;
-  const int lowest = ::dup(ends[0]);  // the lowest number that is free
-  ::close(lowest);
+  const auto two_lowest_free = [&] {
+    const std::array<int, 2> fds{::dup(ends[0]), ::dup(ends[0])};
+    for (const int fd : fds) ::close(fd);
+    return fds;
+  };
+  const auto before = two_lowest_free();
   message.msg_controllen = CMSG_LEN(sizeof(int));
   closes = closes && ::recvmsg(ends[1], &message, MSG_CMSG_CLOEXEC) == 1;
   header = CMSG_FIRSTHDR(&message);
@@ -64,9 +68,9 @@ inline bool closes_descriptors_without_room() {
     std::memcpy(&received, CMSG_DATA(header), sizeof received);
     ::close(received);
   }
-  const int now = ::dup(ends[0]);
-  for (const int fd : {now, ends[0], ends[1]}) ::close(fd);
-  return closes && now == lowest;
+  closes = closes && two_lowest_free() == before;
+  for (const int fd : ends) ::close(fd);
+  return closes;
 }
 
 }  // namespace sluice::test
