@@ -54,8 +54,8 @@ function(sluice_test name)
   if(count EQUAL 1)
     set_target_properties(${name} PROPERTIES UNITY_BUILD OFF) # nothing to gain
   endif()
-  # What tests include is half of what they cost to compile.
-  if(TARGET sluice_test_headers AND NOT arg_ONLY_SHM AND NOT arg_KILL_POINTS)
+  # What tests include is half of what they cost to compile. GStreamer wants -pthread, which they are not compiled with.
+  if(TARGET sluice_test_headers AND NOT arg_ONLY_SHM AND NOT arg_KILL_POINTS AND NOT "sluice_gstreamer" IN_LIST arg_LIBRARIES)
     target_precompile_headers(${name} REUSE_FROM sluice_test_headers)
   elseif(count GREATER 3 AND NOT CMAKE_UNITY_BUILD)
     target_precompile_headers(${name} PRIVATE <gtest/gtest.h>)

@@ -246,6 +246,7 @@ TEST_F(RecorderTest, DurableMessagesMayBeLarge) {
   Node me = node("camera");
   MessagePublisherOptions options;
   options.stream = message_stream(17 << 20, 4);
+  options.stream.pools.back().slot_count = 8;  // as many as there may be do not fit into 32 bits
   auto events = publisher(me, "event/x", options);
   const auto publish = [&](std::size_t size) {
     const std::string text(size, 'B');

@@ -36,7 +36,7 @@ constexpr std::uint32_t kMostSlots = DeadLetters::kKept + kHeld + 2;
 constexpr std::uint32_t kPlannedSlots = 5 * kMostSlots;
 // How long a new stream waits for those who match it to come: a process that dies right after its
 // first dead letter has been heard then.
-constexpr std::chrono::milliseconds kGathering{250};
+constexpr std::chrono::milliseconds kGathering{1'000};
 
 struct Names {
   DeadLetterReason reason;
