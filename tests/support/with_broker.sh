@@ -10,16 +10,16 @@ shift
 folder=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$folder"' EXIT
 export SLUICE_SOCKET=$folder/sluiced.sock
-emulator=${SLUICE_EMULATOR-}
-$emulator "$sluiced" --socket "$SLUICE_SOCKET" --log-level warning &
+emulator=(${SLUICE_EMULATOR:+"$SLUICE_EMULATOR"})
+"${emulator[@]}" "$sluiced" --socket "$SLUICE_SOCKET" --log-level warning &
 
 command=()
 for word in "$@"; do
   if [[ $word == -- ]]; then
-    $emulator "${command[@]}" &
+    "${emulator[@]}" "${command[@]}" &
     command=()
   else
     command+=("$word")
   fi
 done
-$emulator "${command[@]}"
+"${emulator[@]}" "${command[@]}"
