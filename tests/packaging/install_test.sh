@@ -53,6 +53,10 @@ rm -f "$folder"/*/*-dbgsym_*.deb
 cp -r "$folder/first" "$folder/second" "$root/packages"
 cp -r "$source/tests/consumer/project" "$root/packages/project"
 cp "$here/installed.sh" "$root/packages"
+# The packages that documents name, with the wildcards that they have.
+grep -hoE "\./[a-z/]*\{sluiced,[^ ']+\.deb" "$source"/{README.md,docs/{packaging,raspberry-pi}.md} |
+  sed 's/_amd64//' >"$root/packages/documented"
+[[ $(wc -l <"$root/packages/documented") -eq 3 ]] || { echo "install_test: documents install otherwise" >&2 && exit 1; }
 printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d" # nothing is started by itself in a chroot
 chmod +x "$root/usr/sbin/policy-rc.d"
 

@@ -12,6 +12,14 @@ as() { setpriv --reuid "$1" --regid "$2" --clear-groups "${@:3}"; }
 
 step install
 apt update
+while read -r documented; do
+  debs=()
+  for deb in $(eval "echo ./first/${documented##*/}"); do
+    [[ ! -e $deb ]] || debs+=("$deb") # there may be no sluice-pipeline
+  done
+  [[ ${#debs[@]} -ge 3 ]] || fail "$documented names ${debs[*]}"
+  apt install --simulate "${debs[@]}"
+done <documented
 apt install ./first/*.deb
 version=$(sluice --version)
 [[ $(sluiced --version) == "$version" && $(sluice-recorder --version) == "$version" ]] || fail "versions differ"
