@@ -51,9 +51,10 @@ SLUICE_EXPORT std::string_view original_topic(const Message& message) noexcept;
 SLUICE_EXPORT std::string dead_letter_topic(std::string_view topic);
 
 /// Publishes dead letters of one node, a stream for each of up to 256 topics, made when first
-/// needed, which may take a second; the newest 1,024 of each are kept in its memory,
-/// for recorders and `sluice dlq`, fewer of messages beyond 16 KiB. Waits for nobody who reads them.
-/// Move-only; one thread at a time.
+/// needed, which takes up to a second if a reader is slow to attach, and for 100 s after that no
+/// more than 10 ms; the newest 1,024 of each are kept in its memory, for recorders and `sluice
+/// dlq`, fewer of messages beyond 16 KiB. Waits for nobody who reads them. Move-only; one thread at
+/// a time.
 class SLUICE_EXPORT DeadLetters {
  public:
   static constexpr std::uint32_t kKept = 1'024;

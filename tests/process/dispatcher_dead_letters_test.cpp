@@ -2,9 +2,11 @@
 #include "sluice/correlation.hpp"
 #include "sluice/dead_letter.hpp"
 #include "tests/process/dispatcher_fixture.hpp"
+#include "tests/support/talking_program.hpp"
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -153,6 +155,34 @@ TEST_F(DispatcherTest, DeadLettersOfAllSizesAreKept) {
     ASSERT_TRUE(letter);
     EXPECT_EQ(letter.text(), std::string(size, static_cast<char>('a' + size % 7)));
   }
+}
+
+TEST_F(DispatcherTest, AReaderThatIsStuckHoldsUpOneDeadLetterOnly) {
+  Node a = node("a");
+  DeadLetters letters{a};
+  DeadLetterRecord record;
+  record.reason = DeadLetterReason::full;
+  const auto time_of = [&](const char* topic) {
+    const auto from = std::chrono::steady_clock::now();
+    EXPECT_TRUE(letters.put(topic, bytes("x"), {}, Codec::text, record));
+    return std::chrono::steady_clock::now() - from;
+  };
+  TalkingProgram reader{{SLUICE_ACTOR, broker_.socket(), "bury", "reader", "/dev/stdout"},
+                        broker_.folder() + "/heard"};
+  const auto has_heard = [&](std::ptrdiff_t lines) {
+    const std::string text = reader.out();
+    return std::count(text.begin(), text.end(), '\n') == lines;
+  };
+  ASSERT_TRUE(eventually([&] { return has_heard(1); })) << reader.err();
+  time_of("heard");
+  EXPECT_TRUE(eventually([&] { return has_heard(2); }));
+  reader.freeze();
+  const auto first = time_of("first");
+  std::chrono::nanoseconds later{};
+  for (const char* topic : {"b", "c", "d", "e", "f"}) later += time_of(topic);
+  EXPECT_LT(later, first);
+  reader.thaw();
+  EXPECT_TRUE(eventually([&] { return has_heard(8); })) << reader.out();
 }
 
 TEST_F(DispatcherTest, WhatWasSentAgainRemembers) {

@@ -35,8 +35,11 @@ constexpr std::uint32_t kHeld = 64;
 constexpr std::uint32_t kMostSlots = DeadLetters::kKept + kHeld + 2;
 constexpr std::uint32_t kPlannedSlots = 5 * kMostSlots;
 // How long a new stream waits for those who match it to come: a process that dies right after its
-// first dead letter has been heard then.
+// first dead letter has been heard then. When a reader does not come in time, it is the short wait
+// for a while: one that is stuck holds up a dead letter now and then, not the first of each topic.
 constexpr std::chrono::milliseconds kGathering{1'000};
+constexpr std::chrono::milliseconds kShortGathering{10};
+constexpr std::chrono::seconds kShortFor{100};
 
 struct Names {
   DeadLetterReason reason;
@@ -171,7 +174,7 @@ struct DeadLetters::Impl {
 
   Result<void> put(const Letter& letter, DeadLetterRecord record);
   Result<Stream*> stream_of(const Letter& letter, std::uint64_t bytes);
-  static void gather(Publisher& publisher);
+  void gather(const Publisher& publisher);
   void make_room();
   static Result<void> publish(Publisher& publisher, const Letter& letter,
                               const bus::Extensions& extensions);
@@ -179,6 +182,7 @@ struct DeadLetters::Impl {
   Node& node;
   std::map<Key, Stream> streams;
   std::uint64_t count = 0;
+  Deadline short_until{};
 };
 
 // What it has published is drained by who is there.
@@ -189,10 +193,15 @@ void DeadLetters::Impl::make_room() {
   }));
 }
 
-void DeadLetters::Impl::gather(Publisher& publisher) {
-  const Deadline until = std::chrono::steady_clock::now() + kGathering;
-  while (publisher.subscriber_count() < publisher.matching_count() &&
-         std::chrono::steady_clock::now() < until) {
+void DeadLetters::Impl::gather(const Publisher& publisher) {
+  const auto now = [] { return std::chrono::steady_clock::now(); };
+  const bool patient = now() >= short_until;
+  const Deadline until = now() + (patient ? kGathering : kShortGathering);
+  while (publisher.subscriber_count() < publisher.matching_count()) {
+    if (now() >= until) {
+      if (patient) short_until = until + kShortFor;
+      return;
+    }
     std::this_thread::sleep_for(std::chrono::milliseconds{1});
   }
 }
