@@ -43,7 +43,7 @@ done
 tools/setup.sh cross image
 variant=
 [[ $kind != tiny ]] || variant=-core
-sysroot=$PWD/build/sysroot/aarch64$variant
+sysroot=${SLUICE_SYSROOTS:-$PWD/build/sysroot}/aarch64$variant
 built=build/aarch64$variant
 . packaging/image/parts.sh
 . "packaging/image/$kind/build.sh"

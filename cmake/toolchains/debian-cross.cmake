@@ -2,7 +2,8 @@
 # unpacked Debian root (tools/sysroot.sh). The including file sets `triplet`, `architecture` and
 # CMAKE_SYSTEM_PROCESSOR.
 #
-# SYSROOT: that root, as -DSYSROOT=… or in the environment; by default build/sysroot/<architecture>.
+# SYSROOT: that root, as -DSYSROOT=… or in the environment; by default <architecture>. A relative one lies in
+# SLUICE_SYSROOTS (environment), by default build/sysroot.
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_C_COMPILER ${triplet}-gcc)
 set(CMAKE_CXX_COMPILER ${triplet}-g++)
@@ -11,9 +12,18 @@ if(NOT SYSROOT AND DEFINED ENV{SYSROOT})
   set(SYSROOT $ENV{SYSROOT})
 endif()
 if(NOT SYSROOT)
-  cmake_path(SET SYSROOT NORMALIZE ${CMAKE_CURRENT_LIST_DIR}/../../build/sysroot/${architecture})
+  set(SYSROOT ${architecture})
 endif()
-if(NOT SYSROOT OR NOT IS_DIRECTORY "${SYSROOT}/usr/include")
+if(NOT IS_ABSOLUTE "${SYSROOT}")
+  set(sysroots build/sysroot)
+  if(DEFINED ENV{SLUICE_SYSROOTS})
+    set(sysroots $ENV{SLUICE_SYSROOTS})
+  endif()
+  cmake_path(ABSOLUTE_PATH sysroots BASE_DIRECTORY ${CMAKE_CURRENT_LIST_DIR}/../..)
+  cmake_path(ABSOLUTE_PATH SYSROOT BASE_DIRECTORY ${sysroots} NORMALIZE)
+  set(SYSROOT ${SYSROOT} CACHE PATH "Root of the target: headers and libraries" FORCE)
+endif()
+if(NOT IS_DIRECTORY "${SYSROOT}/usr/include")
   message(FATAL_ERROR "There is no ${triplet} root at '${SYSROOT}': run `tools/sysroot.sh [--core] ${architecture}`, \
 or set SYSROOT to one.")
 endif()
