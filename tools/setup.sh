@@ -19,7 +19,7 @@ packages_for() {
     demo) echo "$(packages_for core) $(packages_for capture) $(packages_for vision) $(packages_for photos)" ;;
     test) echo "$(packages_for demo) $(packages_for iceoryx) libgtest-dev python3 procps tmux man-db strace systemd" ;;
     coverage) echo "$(packages_for core) libgtest-dev python3" ;;
-    model) echo spin gcc libc6-dev ;;
+    model) echo spin gcc tcc libc6-dev ;;
     fuzz) echo "$(packages_for core) libgtest-dev clang-14 libclang-rt-14-dev" ;;
     bench) echo "$(packages_for core) libbenchmark-dev $(packages_for iceoryx) libzmq3-dev libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-plugins-base gstreamer1.0-plugins-bad pkg-config" ;;
     tidy) echo "$(packages_for demo) $(packages_for iceoryx) clang-tidy-14 clang-format-14" ;;

@@ -27,14 +27,14 @@ runs() {
   done
 }
 
-# verify DIR MODEL GCC_FLAGS PAN_FLAGS DEFINES...: leaves the output of pan in DIR/out.
+# verify DIR MODEL COMPILER PAN_FLAGS DEFINES...: leaves the output of pan in DIR/out.
 verify() {
-  local dir=$1 model=$2 gcc_flags=$3 pan_flags=$4
+  local dir=$1 model=$2 compiler=$3 pan_flags=$4
   shift 4
   (
     cd "$dir" &&
       spin -a "$@" "$here/$model.pml" >spin.out 2>&1 &&
-      nice gcc -w $gcc_flags -DSAFETY -DMEMLIM=2000 -o pan pan.c >>spin.out 2>&1
+      nice $compiler -w -DSAFETY -DMEMLIM=2000 -o pan pan.c >>spin.out 2>&1
   ) || {
     cat "$dir/spin.out" >&2
     return 1
@@ -69,18 +69,18 @@ known() {
 # check NAME MODEL EXPECTED DEFINES...: one variant, one line; leaves $work/failed if it is not as
 # expected.
 check() {
-  local name=$1 model=$2 expected=$3 dir found states ok gcc_flags
+  local name=$1 model=$2 expected=$3 dir found states ok compiler
   shift 3
   dir=$work/$name
   mkdir "$dir"
-  gcc_flags=-O0 # a small search has ended before a better pan would be compiled, and has room
+  compiler=tcc # a small search has ended before another compiler is through, and has room
   if [[ $quick = no ]]; then
-    gcc_flags=-DCOLLAPSE
-    [[ $expected = holds ]] && gcc_flags+=" -O1"
+    compiler="gcc -DCOLLAPSE"
+    [[ $expected = holds ]] && compiler+=" -O1"
   fi
   if ! known "$@"; then
     found="unknown define"
-  elif verify "$dir" "$model" "$gcc_flags" "-m200000 -w22" "$@"; then
+  elif verify "$dir" "$model" "$compiler" "-m200000 -w22" "$@"; then
     found=$(verdict "$dir/out")
   else
     found="does not compile"
@@ -105,7 +105,7 @@ trail() {
   }
   mkdir "$work/trail"
   # shellcheck disable=SC2086
-  verify "$work/trail" "$model" "-O1 -DCOLLAPSE" "-m20000" $defines -DTRAIL || return 2
+  verify "$work/trail" "$model" "gcc -O1 -DCOLLAPSE" "-m20000" $defines -DTRAIL || return 2
   cd "$work/trail" || return 2
   if [[ ! -e $model.pml.trail ]]; then
     echo "$name: $(verdict out)"
@@ -148,9 +148,9 @@ if [[ $action = list ]]; then
   exit 0
 fi
 
-for tool in spin gcc; do
+for tool in spin gcc tcc; do
   command -v "$tool" >/dev/null || {
-    echo "run.sh needs $tool (Debian packages spin, gcc)" >&2
+    echo "run.sh needs $tool (Debian packages spin, gcc, tcc)" >&2
     exit 2
   }
 done
