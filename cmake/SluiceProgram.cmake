@@ -16,3 +16,13 @@ function(sluice_runs_installed target folder)
     set_target_properties(${target} PROPERTIES INSTALL_RPATH ${origin})
   endif()
 endfunction()
+
+# sluice_seldom_runs(<target>…): what reads options and files, waits and prints. To optimise CLI11, JSON and TOML in all of
+# it takes longer than all of shm/.
+function(sluice_seldom_runs)
+  if(NOT SLUICE_SMALL)
+    foreach(target IN LISTS ARGN)
+      target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
+    endforeach()
+  endif()
+endfunction()

@@ -149,17 +149,19 @@ GstVideoConverter* converter_for(PhotoState& state, const Photo& photo, std::siz
 bool draw(PhotoState& state, GstBuffer* buffer) {
   const Photo* photo = nullptr;
   PhotoMoment moment;
+  std::size_t picture = 0;
   while (photo == nullptr && !state.options.files.empty()) {
     moment = photo_moment(state.options.motion, state.number, rate_of(state.info),
                           state.options.files.size());
-    photo = photo_at(state, moment.picture);
+    picture = static_cast<std::size_t>(moment.picture);  // of so many files
+    photo = photo_at(state, picture);
   }
   if (photo == nullptr) return false;
   const auto side = [](gint value) { return static_cast<std::uint32_t>(value); };
   const PhotoWindow window =
       photo_window(state.options.motion, moment.progress, side(photo->info.width),
                    side(photo->info.height), side(state.info.width), side(state.info.height));
-  GstVideoConverter* converter = converter_for(state, *photo, moment.picture, window);
+  GstVideoConverter* converter = converter_for(state, *photo, picture, window);
   if (converter == nullptr) return false;
   GstVideoFrame from;
   GstVideoFrame to;

@@ -139,7 +139,8 @@ GstFlowReturn acquire(GstBufferPool* pool, GstBuffer** out, GstBufferPoolAcquire
   Outcome why = Outcome::ok;
   BufferRef buffer = new_slot_buffer(state.slots, state.format, bytes, why);
   if (!buffer) {
-    buffer.reset(gst_buffer_new_allocate(nullptr, bytes, nullptr));
+    if (!std::in_range<gsize>(bytes)) return GST_FLOW_ERROR;
+    buffer.reset(gst_buffer_new_allocate(nullptr, static_cast<gsize>(bytes), nullptr));
     if (!buffer) return GST_FLOW_ERROR;
     add_layout(buffer.get(), state.format);
   }
@@ -180,7 +181,8 @@ BufferRef new_slot_buffer(const std::shared_ptr<FrameSlots>& slots, const Stream
   why = loan.outcome();
   if (!loan) return nullptr;
   BufferRef buffer{gst_buffer_new()};
-  gst_buffer_append_memory(buffer.get(), new_slot_memory(slots, std::move(loan), payload_bytes));
+  gst_buffer_append_memory(  // of so many bytes in memory
+      buffer.get(), new_slot_memory(slots, std::move(loan), static_cast<gsize>(payload_bytes)));
   add_layout(buffer.get(), format);
   return buffer;
 }

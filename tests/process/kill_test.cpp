@@ -40,11 +40,17 @@ class AtPoint : public testing::TestWithParam<std::string> {};
 TEST_P(AtPoint, NobodyElseNotices) {
   int killed = 0;
   unsigned seed = 1;
-  for (const long visit : {1L, 2L, 7L, 30L}) {
+  const auto harm_at = [&](long visit) {
     const Plan plan{GetParam(), visit, Plan::Harm::none, seed++};
     const int code = run(plan);
     ASSERT_TRUE(code == kProven || code == kNotReached) << verdict(plan, code);
     killed += code == kProven;
+  };
+  for (const long visit : {1L, 2L, 7L, 30L}) {
+    ASSERT_NO_FATAL_FAILURE(harm_at(visit));
+  }
+  while (killed == 0 && seed <= 40) {  // on a busy machine the victim does little
+    ASSERT_NO_FATAL_FAILURE(harm_at(1));
   }
   EXPECT_GE(killed, 1) << GetParam() << " was never reached: the test does not test it";
   RecordProperty("killed", killed);
