@@ -11,6 +11,7 @@
 #include "tests/support/photo_frames.hpp"
 #include "tests/support/photos.hpp"
 #include "tests/support/program.hpp"
+#include "tests/support/talking_program.hpp"
 
 #include <gtest/gtest.h>
 
@@ -394,10 +395,11 @@ TEST_F(VisionTest, ABrokerThatIsNotThereIsWaitedFor) {
   const cv::Mat picture = some_physicists();
   broker_.kill(SIGKILL);
   Program patient = detect({});
-  Program stopped = detect({"--node", "other"});
-  ASSERT_TRUE(eventually([&] { return stopped.listens_to(SIGTERM); }));
-  std::this_thread::sleep_for(100ms);  // most likely it waits for the broker by now
-  EXPECT_EQ(stopped.kill(SIGTERM), 0);
+  TalkingProgram stopped{
+      {SLUICE_DETECT, "--socket", broker_.socket(), "--name", "other", "--camera", "front"},
+      broker_.folder() + "/stopped"};
+  ASSERT_TRUE(eventually([&] { return stopped.err().find("waiting") != std::string::npos; }));
+  EXPECT_EQ(stopped.end(SIGTERM), 0);
   broker_.start();
   Publisher camera =
       must(node_.advertise("camera/front/frames", camera_stream(enough_for(picture))));

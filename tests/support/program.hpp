@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <fstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -34,16 +33,6 @@ class Program {
   }
 
   [[nodiscard]] pid_t pid() const { return pid_; }
-  /// Whether it catches that signal already, or reads it from a descriptor.
-  [[nodiscard]] bool listens_to(int signal) const {
-    std::ifstream status{"/proc/" + std::to_string(pid_) + "/status"};
-    for (std::string line; std::getline(status, line);) {
-      if (line.rfind("SigCgt:", 0) != 0 && line.rfind("SigBlk:", 0) != 0) continue;
-      if ((std::stoull(line.substr(7), nullptr, 16) >> (signal - 1) & 1) != 0) return true;
-    }
-    return false;
-  }
-
   /// Waits for the end; the exit code, or minus the signal that ended it.
   int wait() {
     int status = 0;
