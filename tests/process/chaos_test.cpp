@@ -154,6 +154,8 @@ TEST_F(Chaos, LeavesNothingBehindAndHarmsNobody) {
   auto subscriber = node->subscribe("steady", {.mode = DeliveryMode::reliable});
   ASSERT_TRUE(subscriber) << subscriber.error().message;
   ASSERT_TRUE(eventually([&] { return publisher->subscriber_count() == 1; }));
+  // A broker that dies between the two would make it come again, from then on.
+  ASSERT_TRUE(eventually([&] { return subscriber->stream_count() == 1; }));
 
   std::uint64_t number = 0;
   const auto exchange = [&] {
