@@ -130,7 +130,8 @@ TEST_F(MainJobTest, RecognizesEverybodyAndEachIdentityLeadsToItsFrame) {
   std::size_t led_back = 0;
   std::size_t resolved = 0;
   const auto until = std::chrono::steady_clock::now() + 90s;
-  while ((!missing.empty() || resolved < 30) && std::chrono::steady_clock::now() < until) {
+  const auto done = [&] { return missing.empty() && led_back >= 10 && resolved >= 30; };
+  while (!done() && std::chrono::steady_clock::now() < until) {
     frames.wait_for(20ms);
     while (const Sample frame = frames.take()) {
       const auto view = view_frame(frame);
