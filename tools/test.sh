@@ -13,7 +13,8 @@
 #
 #   tools/test.sh --release -R 'unit.*Pool'
 #
-# SLUICE_JOBS: compilers and tests at the same time; the default is tools/jobs.sh's.
+# SLUICE_JOBS: compilers and tests at the same time; the default is tools/jobs.sh's, and one test more, since most of them
+# wait.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -71,5 +72,5 @@ again='
   failing { kept = kept $0 "\n" }
   /% tests passed, / { printf "%s", kept }
   { print; fflush() }'
-ctest --test-dir build/all --no-tests=error --output-on-failure --parallel "$jobs" \
+ctest --test-dir build/all --no-tests=error --output-on-failure --parallel "${SLUICE_JOBS:-$((jobs + 1))}" \
   "${ctest_arguments[@]}" "$@" | awk "$again"
