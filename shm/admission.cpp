@@ -343,9 +343,9 @@ void Publisher::remove_active(std::size_t index) noexcept {
 }
 
 void Publisher::publish_reader_count() noexcept {
-  // relaxed: for monitors
+  // sync reader-count (attacher): what was noted before a reader was attached
   state_->reader_count.store(static_cast<std::uint32_t>(readers_.size()),
-                             std::memory_order_relaxed);
+                             std::memory_order_release);
   const auto acknowledging =
       std::count_if(readers_.begin(), readers_.end(), [](const auto& reader) {
         return reader.mode == DeliveryMode::reliable || reader.member != nullptr;

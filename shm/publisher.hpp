@@ -149,8 +149,8 @@ class Publisher {
   [[nodiscard]] Result<UniqueFd> share_pool(std::uint32_t index) const;
   /// Subscriptions that are attached and not evicted.
   [[nodiscard]] std::size_t reader_count() const noexcept {
-    // relaxed: a count
-    return state_->reader_count.load(std::memory_order_relaxed);
+    // sync reader-count (whoever asks): what was noted before the last of them was attached
+    return state_->reader_count.load(std::memory_order_acquire);
   }
 
   /// Of these, reliable ones and members of groups.

@@ -116,6 +116,7 @@ void NodeImpl::admit(const protocol::AdmitT& admit, std::uint32_t request,
     return link_.reply(request, transport::to_failed(admission.error()));
   }
   link_.reply(request, std::move(admission->answer), admission->descriptors);
+  at->second.publication->told();
 }
 
 // Entries that wait for a group's credit, while the publishers' threads may do something else. Who

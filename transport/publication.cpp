@@ -85,8 +85,14 @@ Result<Publication::Admission> Publication::admit(const protocol::AdmitT& admit,
     room = std::move(*event);
   }
   leave(admit.subscription_id);  // it attaches again: what it had before is over
+  // relaxed: reader_count orders it
+  told_at_most_.store(static_cast<std::uint32_t>(stream_.reader_count()),
+                      std::memory_order_relaxed);
   auto admission = stream_.attach(std::move(request));
-  if (!admission) return std::move(admission).error();
+  if (!admission) {
+    told();
+    return std::move(admission).error();
+  }
   attached_[admit.subscription_id] = {admission->reader_id, admit.node_id};
   Admission result;
   result.answer.reader_id = admission->reader_id;

@@ -7,6 +7,7 @@
 #include "transport/memory_cache.hpp"
 #include "transport/room_events.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -35,6 +36,11 @@ class Publication {
   /// Admits the subscription that the broker passed on. Every field of it is input.
   Result<Admission> admit(const protocol::AdmitT& admit, std::vector<shm::UniqueFd> descriptors,
                           OwnArenas& wakes, ForeignArenas& readers, RoomEvents& rooms);
+  /// The answer is on its way: the subscription that was admitted counts (told_count()).
+  void told() noexcept {
+    // relaxed: who asks may learn of it later
+    told_at_most_.store(kNoBound, std::memory_order_relaxed);
+  }
   /// This subscription is over.
   void leave(std::uint64_t subscription_id);
   /// All subscriptions of a process are over.
@@ -59,6 +65,14 @@ class Publication {
   void forget_matching();
 
   // Of any thread.
+  /// Subscriptions that are attached and whose answer is with the broker: what is published from
+  /// now on reaches them, even if this process dies at once. Without the second a process could see
+  /// a subscription, publish to it and die before anybody knew.
+  [[nodiscard]] std::size_t told_count() const noexcept {
+    const std::size_t attached = stream_.reader_count();
+    // relaxed: whoever counts a new reader sees the bound, by reader_count
+    return std::min<std::size_t>(attached, told_at_most_.load(std::memory_order_relaxed));
+  }
   /// Messages.
   [[nodiscard]] std::uint64_t published() const noexcept {
     // relaxed: a count
@@ -89,6 +103,7 @@ class Publication {
   [[nodiscard]] const std::atomic<bool>& revoked() const noexcept { return revoked_; }
 
  private:
+  static constexpr std::uint32_t kNoBound = UINT32_MAX;
   struct Attached {
     std::uint32_t reader_id = 0;
     std::uint64_t node_id = 0;
@@ -98,6 +113,7 @@ class Publication {
   protocol::OfferT offer_;
   std::map<std::uint64_t, Attached> attached_;  // by subscription
   bool has_groups_ = false;                     // there was a member of one
+  std::atomic<std::uint32_t> told_at_most_{kNoBound};  // while one is admitted: without it
   std::atomic<bool> revoked_{false};
   std::atomic<std::uint32_t> matching_{0};
   std::atomic<bool> matching_is_known_{false};

@@ -56,7 +56,9 @@ Outcome Publisher::publish(std::span<Loan> loans) noexcept { return impl_->strea
 void Publisher::collect() noexcept { impl_->stream->collect(); }
 std::size_t Publisher::reap() noexcept { return impl_->stream->reap(); }
 void Publisher::end() noexcept { impl_->stream->end(); }
-std::size_t Publisher::subscriber_count() const noexcept { return impl_->stream->reader_count(); }
+std::size_t Publisher::subscriber_count() const noexcept {
+  return impl_->publication ? impl_->publication->told_count() : impl_->stream->reader_count();
+}
 std::size_t Publisher::acknowledging_count() const noexcept {
   return impl_->stream->acknowledging_count();
 }
