@@ -56,7 +56,8 @@ class SLUICE_EXPORT Publisher {
 
   /// Forgets subscriptions whose process has ended; returns how many.
   std::size_t reap() noexcept;
-  /// Subscriptions that are attached now.
+  /// Subscriptions that are attached now: what is published from then on reaches them, even if this
+  /// process dies at once.
   [[nodiscard]] std::size_t subscriber_count() const noexcept;
   /// Of these, reliable ones and members of groups.
   [[nodiscard]] std::size_t acknowledging_count() const noexcept;
